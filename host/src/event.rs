@@ -1,0 +1,220 @@
+//! Change events: what a source says happened to the rows of its tables.
+//!
+//! Knows no client crate. A [`Batch`] is filled through [`Batch::push`], which holds the rules every source shares
+//! (a changed primary key is a delete and a create).
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::rows::{Row, Rows};
+
+/// What a column means; see [`Value`](crate::rows::Value) for how each is held. The same list as `logical-type` of the WIT contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Logical {
+    Boolean,
+    Int64,
+    UInt64,
+    Float64,
+    Decimal,
+    Text,
+    Json,
+    Bytes,
+    /// Days since 1970-01-01.
+    Date,
+    /// Microseconds, may be negative.
+    Time,
+    /// Microseconds since 1970-01-01 00:00:00, a wall clock in the source's time zone.
+    Datetime,
+}
+
+/// A column, of a source table or of a history table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    pub name: String,
+    pub logical: Logical,
+    pub nullable: bool,
+    /// The declared type in the source's words: `varchar(255)`, `int unsigned`, `datetime(6)`.
+    pub declared: String,
+}
+
+/// A source table as it was when its rows were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSchema {
+    /// `database.table`.
+    pub name: String,
+    pub fields: Vec<Field>,
+    /// Positions in `fields`, in key order; empty without a primary key.
+    pub primary_key: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    Create,
+    /// A row of the first snapshot.
+    Read,
+    Update,
+    Delete,
+}
+
+/// One row change.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// Position in [`Batch::tables`].
+    pub table: u32,
+    pub op: Op,
+    /// Commit time in the source, microseconds, as a wall clock in the source's time zone.
+    pub time_us: i64,
+    /// Row of the table's images, where the change has such an image.
+    pub before: Option<u32>,
+    pub after: Option<u32>,
+    /// Position in [`Batch::transactions`].
+    pub transaction: u32,
+    /// Where the change stands in its log: the byte of its event, or its offset.
+    pub at: u64,
+}
+
+/// A source transaction of a batch, for messages.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// The file, or topic and partition.
+    pub log: Arc<str>,
+    pub gtid: Option<Gtid>,
+}
+
+/// A global transaction identifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gtid {
+    pub uuid: [u8; 16],
+    pub tag: Option<Arc<str>>,
+    pub number: u64,
+}
+
+/// A place in a source's log, as text that only its source reads or compares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position(pub String);
+
+/// Changes handled as one, in the source's order. A table keeps one schema throughout a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The tables met, in the order of the configuration (a pattern's tables by name).
+    pub tables: Vec<Arc<TableSchema>>,
+    /// Before and after images, one [`Rows`] per table, all columns of its schema.
+    pub images: Vec<Rows>,
+    pub changes: Vec<Change>,
+    pub transactions: Vec<Transaction>,
+    /// How far into its log the source is, in bytes, and the log's end where that is known.
+    pub progress: Option<Progress>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+}
+
+/// A change as a source hands it to [`Batch::push`].
+#[derive(Clone, Copy, Debug)]
+pub struct RowChange {
+    pub table: u32,
+    pub op: Op,
+    pub time_us: i64,
+    pub before: Option<u32>,
+    pub after: Option<u32>,
+    pub at: u64,
+}
+
+impl Batch {
+    /// Appends a change of the last transaction. An update that changes the primary key arrives in history as a delete
+    /// and a create, both made here.
+    pub fn push(&mut self, change: RowChange) {
+        let RowChange { table, op, time_us, before, after, at } = change;
+        let transaction = u32::try_from(self.transactions.len()).expect("fewer than 2^32 transactions") - 1;
+        let one = |op, before, after| Change { table, op, time_us, before, after, transaction, at };
+        match (op, before, after) {
+            (Op::Update, Some(old), Some(new)) if self.primary_key_differs(table, old, new) => {
+                self.changes.push(one(Op::Delete, Some(old), None));
+                self.changes.push(one(Op::Create, None, Some(new)));
+            }
+            _ => self.changes.push(one(op, before, after)),
+        }
+    }
+
+    pub fn schema(&self, change: &Change) -> &TableSchema {
+        &self.tables[change.table as usize]
+    }
+
+    pub fn before(&self, change: &Change) -> Option<Row<'_>> {
+        change.before.map(|row| self.images[change.table as usize].row(row as usize))
+    }
+
+    pub fn after(&self, change: &Change) -> Option<Row<'_>> {
+        change.after.map(|row| self.images[change.table as usize].row(row as usize))
+    }
+
+    /// `binlog.000003:4711 (gtid 3e11…:5)`: where a change comes from, for messages.
+    pub fn place(&self, change: &Change) -> String {
+        let transaction = &self.transactions[change.transaction as usize];
+        match &transaction.gtid {
+            Some(gtid) => format!("{}:{} (gtid {gtid})", transaction.log, change.at),
+            None => format!("{}:{}", transaction.log, change.at),
+        }
+    }
+
+    /// Memory in use by the changes and their images, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.changes.len() * size_of::<Change>() + self.images.iter().map(Rows::size_bytes).sum::<usize>()
+    }
+
+    fn primary_key_differs(&self, table: u32, before: u32, after: u32) -> bool {
+        let images = &self.images[table as usize];
+        let (before, after) = (images.row(before as usize), images.row(after as usize));
+        let key = &self.tables[table as usize].primary_key;
+        key.iter().any(|&column| before.get(column) != after.get(column))
+    }
+}
+
+impl Op {
+    /// The letter of Debezium's envelope.
+    pub fn letter(self) -> char {
+        match self {
+            Op::Create => 'c',
+            Op::Read => 'r',
+            Op::Update => 'u',
+            Op::Delete => 'd',
+        }
+    }
+}
+
+impl fmt::Display for Gtid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.uuid.iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        write!(f, ":{}", self.number)
+    }
+}
+
+impl Logical {
+    /// The name in the WIT contract and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Logical::Boolean => "boolean",
+            Logical::Int64 => "int64",
+            Logical::UInt64 => "uint64",
+            Logical::Float64 => "float64",
+            Logical::Decimal => "decimal",
+            Logical::Text => "text",
+            Logical::Json => "json",
+            Logical::Bytes => "bytes",
+            Logical::Date => "date",
+            Logical::Time => "time",
+            Logical::Datetime => "datetime",
+        }
+    }
+}

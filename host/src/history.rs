@@ -1,0 +1,62 @@
+//! The history table, and what is written to it. Knows no client crate.
+
+use crate::event::{Field, Position};
+use crate::rows::Rows;
+
+/// The history table's shape and what its columns are for, as the rule's plan says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistorySchema {
+    pub columns: Vec<HistoryColumn>,
+    /// Positions in `columns`, in key order.
+    pub primary_key: Vec<usize>,
+    pub roles: Roles,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryColumn {
+    pub field: Field,
+    /// The source column whose value this one carries; none where the rule makes the value.
+    pub source: Option<String>,
+}
+
+/// What columns are for: by them the host reads an entity's rows, audits, and answers "as of". Positions in `columns`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles {
+    pub entity_key: Vec<usize>,
+    pub start: usize,
+    pub end: usize,
+    pub current: Option<usize>,
+}
+
+/// Which history rows of an entity a rule needs to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    CurrentRows,
+    AllRows,
+}
+
+/// History rows of several entities: entity `e` has rows `offsets[e]..offsets[e + 1]`, in the order of the primary key.
+#[derive(Clone, Debug, Default)]
+pub struct EntityRows {
+    pub offsets: Vec<u32>,
+    pub rows: Rows,
+}
+
+/// What one commit writes: first the deletes, then the upserts in their order (of two with one primary key the later
+/// stands), and with them the checkpoint; all or nothing.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Whole rows, all columns of the history table.
+    pub upserts: Rows,
+    /// Primary keys, in the order of [`HistorySchema::primary_key`].
+    pub deletes: Rows,
+    pub checkpoint: Checkpoint,
+}
+
+/// How far the sink is, written together with the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Source kind and tables, as [`assemble`](crate::assemble) writes them; another text is another source.
+    pub source: String,
+    pub position: Position,
+}

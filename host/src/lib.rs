@@ -1,0 +1,18 @@
+//! hindsight keeps the full history of MySQL tables, by rules that are WebAssembly components.
+//!
+//! ```text
+//! source ──batch──▶ groups ──▶ rule ──decision──▶ sink
+//! ```
+//!
+//! [`source`], [`rule`] and [`sink`] are the three seams; [`pipeline`] is the loop over them, read it first;
+//! [`assemble`] is the one place that turns a configuration into concrete parts.
+
+pub mod civil;
+pub mod event;
+pub mod failure;
+pub mod groups;
+pub mod history;
+pub mod rows;
+pub mod rule;
+pub mod sink;
+pub mod source;

@@ -1,0 +1,28 @@
+//! The `Source` seam: where change events come from.
+
+use crate::event::{Batch, Position};
+
+/// Hands out changes in the source's order. Opened at a position (or at the beginning) by `assemble`.
+///
+/// The pipeline calls `next` again and again, from one task. A batch ends at a source transaction's end unless that
+/// transaction is larger than `limits.batch`; its position then says how many of the transaction's changes are done,
+/// and a source opened there goes on with the next. A batch may hold no changes, to let the position move on.
+/// Tables keep one schema throughout a batch; another schema starts another batch.
+#[async_trait::async_trait]
+pub trait Source: Send {
+    /// The next batch with the position after it, or none at the log's end. After an error there is no next call;
+    /// every whole transaction before the place of the error has been handed out already.
+    async fn next(&mut self) -> Result<Option<(Batch, Position)>, SourceError>;
+}
+
+/// Each text says what, where (file:pos, GTID) and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The source as a whole cannot serve (missing file, foreign format, a server setting). Before the first batch the
+    /// program ends with exit code 3, afterwards with 1.
+    #[error("{0}")]
+    Unfit(String),
+    /// The log cannot be followed past this place: the program ends with exit code 1.
+    #[error("{0}")]
+    Stop(String),
+}
