@@ -1,6 +1,14 @@
 //! The `Rule` seam: the business decision, and nothing else.
 
+mod bindings;
+mod check;
+mod component;
+mod engine;
 pub mod plan;
+pub mod poison;
+mod trap;
+mod wasm;
+mod wire;
 
 use std::sync::Arc;
 
@@ -8,7 +16,10 @@ use crate::event::TableSchema;
 use crate::groups::Groups;
 use crate::rows::Rows;
 
-pub use plan::Plan;
+pub use component::{Component, Description, Setting};
+pub use engine::{Instance, Limits};
+pub use plan::{Plan, compare as compare_plans};
+pub use wasm::WasmRule;
 
 /// Decides how history follows from changes. Synchronous and pure: the same groups give the same decision.
 ///

@@ -1,0 +1,144 @@
+//! `hindsight run`: the pipeline from the configured start to the end of its source.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::assemble;
+use crate::config::Config;
+use crate::failure::Outcome;
+use crate::pipeline::{self, Summary};
+
+/// Runs to the source's end, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
+pub async fn run(config: &Config, json: bool) -> Outcome<()> {
+    let started = Instant::now();
+    let mut parts = assemble::parts(config).await?;
+    if let Some(listen) = config.control {
+        warn!("control.listen = {listen} is accepted, but nothing listens there yet");
+    }
+    info!(
+        pipeline = config.name,
+        rule = parts.pipeline.rule,
+        start = parts.start.as_ref().map_or("the beginning", |position| position.0.as_str()),
+        "running"
+    );
+    let progress = Progress::new();
+    let outcome = pipeline::run(
+        parts.source,
+        parts.rule.as_mut(),
+        parts.sink.as_mut(),
+        &parts.pipeline,
+        stop_on_signal(),
+        |summary| progress.show(summary),
+    )
+    .await;
+    progress.end();
+    let summary = outcome?;
+    report(config, &summary, started.elapsed(), json);
+    Ok(())
+}
+
+fn report(config: &Config, summary: &Summary, elapsed: Duration, json: bool) {
+    let rate = (summary.changes() as f64 / elapsed.as_secs_f64().max(1e-3)) as u64;
+    if json {
+        let mut report = serde_json::to_value(summary).expect("a summary is plain data");
+        report["changes"] = summary.changes().into();
+        report["elapsed_ms"] = (elapsed.as_millis() as u64).into();
+        report["changes_per_second"] = rate.into();
+        println!("{report}");
+        return;
+    }
+    if summary.batches == 0 || summary.changes() == 0 {
+        println!("No change of {} was left to read.", config.source.tables.join(", "));
+        return;
+    }
+    println!(
+        "{} changes in {} transactions: {} inserts, {} updates ({} between entities), {} deletes",
+        grouped(summary.changes()),
+        grouped(summary.transactions),
+        grouped(summary.inserts),
+        grouped(summary.updates),
+        grouped(summary.moves),
+        grouped(summary.deletes),
+    );
+    println!(
+        "{} history rows written to {} in {}{}",
+        grouped(summary.rows_upserted + summary.rows_deleted),
+        config.sink.table,
+        config.sink.path.display(),
+        match summary.negative_intervals {
+            0 => String::new(),
+            n => format!("; {} of them end before they start (late changes)", grouped(n)),
+        }
+    );
+    println!("{:.2} s, {} changes a second", elapsed.as_secs_f64(), grouped(rate));
+}
+
+/// A bar on a terminal, nothing elsewhere.
+struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    fn new() -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Progress(None);
+        }
+        let style = ProgressStyle::with_template("{bar:32} {percent:>3} %  {bytes}/{total_bytes}  {msg}  {eta} left")
+            .expect("the template is a constant");
+        Progress(Some(ProgressBar::new(0).with_style(style)))
+    }
+
+    fn show(&self, summary: &Summary) {
+        let (Some(bar), Some(progress)) = (&self.0, summary.progress) else { return };
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.done_bytes);
+        bar.set_message(format!("{} changes", grouped(summary.changes())));
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Turns true at the first SIGINT or SIGTERM; the second one ends the process.
+fn stop_on_signal() -> watch::Receiver<bool> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            warn!("cannot listen to signals: SIGINT ends the process at once");
+            return;
+        };
+        let mut signals = 0;
+        loop {
+            tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+            signals += 1;
+            if signals > 1 {
+                std::process::exit(130);
+            }
+            info!("stopping after the batch in hand; once more to stop at once");
+            if sender.send(true).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
