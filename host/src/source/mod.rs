@@ -1,6 +1,12 @@
 //! The `Source` seam: where change events come from.
 
+mod binlog;
+mod tables;
+
 use crate::event::{Batch, Position};
+
+pub use binlog::{BinlogFile, BinlogFileSettings};
+pub use tables::TableFilter;
 
 /// Hands out changes in the source's order. Opened at a position (or at the beginning) by `assemble`.
 ///
