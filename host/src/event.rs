@@ -96,7 +96,7 @@ pub struct Position(pub String);
 /// Changes handled as one, in the source's order. A table keeps one schema throughout a batch.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// The tables met, in the order of the configuration (a pattern's tables by name).
+    /// The tables met since the source was opened, in the order in which they were met; also those without a change here.
     pub tables: Vec<Arc<TableSchema>>,
     /// Before and after images, one [`Rows`] per table, all columns of its schema.
     pub images: Vec<Rows>,
@@ -201,6 +201,20 @@ impl fmt::Display for Gtid {
 }
 
 impl Logical {
+    pub const ALL: [Logical; 11] = [
+        Logical::Boolean,
+        Logical::Int64,
+        Logical::UInt64,
+        Logical::Float64,
+        Logical::Decimal,
+        Logical::Text,
+        Logical::Json,
+        Logical::Bytes,
+        Logical::Date,
+        Logical::Time,
+        Logical::Datetime,
+    ];
+
     /// The name in the WIT contract and in messages.
     pub fn name(self) -> &'static str {
         match self {

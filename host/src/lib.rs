@@ -8,10 +8,12 @@
 //! [`assemble`] is the one place that turns a configuration into concrete parts.
 
 pub mod civil;
+pub mod crash;
 pub mod event;
 pub mod failure;
 pub mod groups;
 pub mod history;
+pub mod pipeline;
 pub mod rows;
 pub mod rule;
 pub mod sink;

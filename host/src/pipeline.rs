@@ -294,7 +294,8 @@ fn without_entity(reject: &NoEntity, batch: &Batch) -> Failure {
 
 fn shapes(tables: &[Arc<TableSchema>]) -> String {
     let shape = |table: &Arc<TableSchema>| {
-        let fields: Vec<String> = table.fields.iter().map(|field| format!("{} {}", field.name, field.declared)).collect();
+        let fields: Vec<String> =
+            table.fields.iter().map(|field| format!("{} {}", field.name, field.declared)).collect();
         format!("{}({})", table.name, fields.join(", "))
     };
     tables.iter().map(shape).collect::<Vec<_>>().join(", ")

@@ -39,8 +39,13 @@ fn the_map_names_every_source_file_of_the_host_and_nothing_that_is_gone() {
     assert!(named.len() > 20, "the map lists paths in backquotes at the start of its rows: {named:?}");
     let gone: Vec<_> = named.iter().filter(|path| !root().join(path).exists()).collect();
     assert!(gone.is_empty(), "ARCHITECTURE.md names what is not there: {gone:?}");
-    let covered = |file: &str| named.iter().any(|path| *path == file || (path.ends_with('/') && file.starts_with(path) && *path != "host/src/"));
-    let missing: Vec<String> = host_files().into_iter().map(|(file, _)| format!("host/src/{file}")).filter(|file| !covered(file)).collect();
+    let covered = |file: &str| {
+        named
+            .iter()
+            .any(|path| *path == file || (path.ends_with('/') && file.starts_with(path) && *path != "host/src/"))
+    };
+    let missing: Vec<String> =
+        host_files().into_iter().map(|(file, _)| format!("host/src/{file}")).filter(|file| !covered(file)).collect();
     assert!(missing.is_empty(), "ARCHITECTURE.md's map lacks {missing:?}");
 }
 
@@ -70,8 +75,11 @@ fn the_seams_do_not_know_each_other_and_the_loop_knows_only_the_seams() {
 #[test]
 fn the_host_holds_no_business_rule_and_the_oracle_names_neither_host_nor_plugins() {
     for (file, text) in host_files() {
-        assert!(!code(&text).contains("registered_at") || ["commands/", "source/cases"].iter().any(|home| file.starts_with(home)),
-            "{file} names a column of the reference table");
+        assert!(
+            !code(&text).contains("registered_at")
+                || ["commands/", "source/cases"].iter().any(|home| file.starts_with(home)),
+            "{file} names a column of the reference table"
+        );
     }
     let oracle = fs::read_to_string(root().join("tests/src/oracle.rs")).unwrap();
     for word in ["hindsight::", "hindsight_rule", "scd2_by_owner::", "count_changes::", "wasmtime"] {
@@ -99,7 +107,9 @@ fn code(text: &str) -> String {
 fn names_crate(text: &str, name: &str) -> bool {
     let code = code(text);
     [format!("{name}::"), format!("use {name}")].iter().any(|needle| {
-        code.match_indices(needle.as_str()).any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':'))
+        code.match_indices(needle.as_str()).any(|(at, _)| {
+            !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':')
+        })
     })
 }
 

@@ -26,7 +26,9 @@ pub(super) fn decision(output: &Output, groups: &Groups<'_>, plan: &Plan, limits
     let rows_max = n_changes.saturating_mul(limits.output_rows_per_change).saturating_add(shown.len());
     let n_rows = upserts.cause.len() + revisions.row.len() + deletes.row.len();
     if n_rows > rows_max {
-        return Err(format!("{n_rows} rows for {n_changes} changes are more than limits.output.rows allows ({rows_max})"));
+        return Err(format!(
+            "{n_rows} rows for {n_changes} changes are more than limits.output.rows allows ({rows_max})"
+        ));
     }
     same_length("revisions", revisions.cause.len(), revisions.row.len())?;
     same_length("deletes", deletes.cause.len(), deletes.row.len())?;
@@ -44,7 +46,9 @@ pub(super) fn decision(output: &Output, groups: &Groups<'_>, plan: &Plan, limits
     check_causes("revisions", &revisions.cause, &rejected)?;
     check_causes("deletes", &deletes.cause, &rejected)?;
     let mut touched = vec![false; shown.len()];
-    for (list, rows, causes) in [("revisions", &revisions.row, &revisions.cause), ("deletes", &deletes.row, &deletes.cause)] {
+    for (list, rows, causes) in
+        [("revisions", &revisions.row, &revisions.cause), ("deletes", &deletes.row, &deletes.cause)]
+    {
         for (&row, &cause) in rows.iter().zip(causes) {
             let row = row as usize;
             if row >= shown.len() {
@@ -102,10 +106,8 @@ pub(super) fn decision(output: &Output, groups: &Groups<'_>, plan: &Plan, limits
         decision.deletes.push_row(history.primary_key.iter().map(|&column| row.get(column)));
         decision.delete_causes.push(cause);
     }
-    decision.rejects = rejects
-        .iter()
-        .map(|reject| Reject { entry: reject.change, reason: shortened(&reject.reason) })
-        .collect();
+    decision.rejects =
+        rejects.iter().map(|reject| Reject { entry: reject.change, reason: shortened(&reject.reason) }).collect();
     Ok(decision)
 }
 
@@ -206,7 +208,8 @@ fn columns<'a>(
     for (column, &history_column) in columns.iter().zip(wanted) {
         let field = &plan.history.columns[history_column].field;
         let one = check_column(column, n_rows, field, revision);
-        checked.push(one.map_err(|breach| format!("{list}: column {} ({}): {breach}", field.name, field.logical.name()))?);
+        checked
+            .push(one.map_err(|breach| format!("{list}: column {} ({}): {breach}", field.name, field.logical.name()))?);
         if let Values::Packed(packed) = &column.values {
             bytes += packed.data.len();
         }
@@ -226,7 +229,9 @@ fn check_column<'a>(column: &'a Column, n_rows: usize, field: &Field, revision: 
     if let Some(row) = nulls.iter().position(|&mark| mark > mark_max) {
         return Err(format!("null mark {} in row {row}", nulls[row]));
     }
-    if !field.nullable && let Some(row) = nulls.iter().position(|&mark| mark == NULL) {
+    if !field.nullable
+        && let Some(row) = nulls.iter().position(|&mark| mark == NULL)
+    {
         return Err(format!("null in row {row}, but the column is not nullable"));
     }
     let is_value = |row: usize| nulls.get(row).is_none_or(|&mark| mark == 0);
@@ -274,7 +279,12 @@ fn length(n_values: usize, n_rows: usize) -> Result<(), String> {
     if n_values == n_rows { Ok(()) } else { Err(format!("{n_values} values for {n_rows} rows")) }
 }
 
-fn each<T: std::fmt::Debug>(values: &[T], is_value: impl Fn(usize) -> bool, fits: impl Fn(&T) -> bool, breach: &str) -> Result<(), String> {
+fn each<T: std::fmt::Debug>(
+    values: &[T],
+    is_value: impl Fn(usize) -> bool,
+    fits: impl Fn(&T) -> bool,
+    breach: &str,
+) -> Result<(), String> {
     match values.iter().enumerate().find(|(row, value)| !fits(value) && is_value(*row)) {
         Some((row, value)) => Err(format!("{value:?} in row {row} {breach}")),
         None => Ok(()),
@@ -313,13 +323,20 @@ fn check_offsets(offsets: &[u32], n_bytes: usize, n_rows: usize) -> Result<(), S
 
 fn check_text<'a>(offsets: &[u32], data: &'a [u8]) -> Result<&'a str, String> {
     let text = std::str::from_utf8(data).map_err(|error| format!("is not UTF-8 ({error})"))?;
-    if !text.is_ascii() && let Some(row) = offsets.iter().position(|&offset| !text.is_char_boundary(offset as usize)) {
+    if !text.is_ascii()
+        && let Some(row) = offsets.iter().position(|&offset| !text.is_char_boundary(offset as usize))
+    {
         return Err(format!("an offset lies inside a character, at row {row}"));
     }
     Ok(text)
 }
 
-fn check_grammar(logical: Logical, offsets: &[u32], text: &str, is_value: impl Fn(usize) -> bool) -> Result<(), String> {
+fn check_grammar(
+    logical: Logical,
+    offsets: &[u32],
+    text: &str,
+    is_value: impl Fn(usize) -> bool,
+) -> Result<(), String> {
     let fits: fn(&str) -> bool = match logical {
         Logical::Decimal => is_decimal,
         Logical::Json => |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(),

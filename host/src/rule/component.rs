@@ -56,7 +56,9 @@ impl Component {
             return Err(RuleError::Unfit(format!("builtin:{name} is not known; there is {}", known.join(", "))));
         };
         let bytes = bytes.ok_or_else(|| {
-            RuleError::Unfit(format!("builtin:{name} is not in this build; run `cargo xtask plugins`, then build again"))
+            RuleError::Unfit(format!(
+                "builtin:{name} is not in this build; run `cargo xtask plugins`, then build again"
+            ))
         })?;
         Component::load(&format!("builtin:{name}"), bytes, limits)
     }
@@ -69,7 +71,8 @@ impl Component {
         let unfit = |text: String| RuleError::Unfit(format!("{origin}: {text}"));
         refuse_other_files(bytes).map_err(|text| unfit(text.into()))?;
         let engine = engine::engine();
-        let compiled = Compiled::new(engine, bytes).map_err(|error| unfit(format!("is no valid component: {error:#}")))?;
+        let compiled =
+            Compiled::new(engine, bytes).map_err(|error| unfit(format!("is no valid component: {error:#}")))?;
         let component_type = compiled.component_type();
         let names = |items: Vec<&str>| items.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let imports = names(component_type.imports(engine).map(|(name, _)| name).collect());
@@ -94,7 +97,12 @@ impl Component {
             size_bytes: bytes.len(),
             imports,
             exports,
-            description: Description { name: origin.to_owned(), version: String::new(), summary: String::new(), settings: Vec::new() },
+            description: Description {
+                name: origin.to_owned(),
+                version: String::new(),
+                summary: String::new(),
+                settings: Vec::new(),
+            },
             limits,
             pre,
         };
@@ -110,12 +118,13 @@ impl Component {
     }
 
     fn describe(&self) -> Result<Description, String> {
-        let description = self.instantiate().and_then(|(mut store, rule)| {
-            rule.hindsight_transform_transformer().call_describe(&mut store)
-        });
+        let description = self
+            .instantiate()
+            .and_then(|(mut store, rule)| rule.hindsight_transform_transformer().call_describe(&mut store));
         let wit::Description { name, version, summary, settings } =
             description.map_err(|error| format!("`describe` failed: {}", super::trap::text(&error)))?;
-        let settings = settings.into_iter().map(|wit::Setting { name, summary, default }| Setting { name, summary, default });
+        let settings =
+            settings.into_iter().map(|wit::Setting { name, summary, default }| Setting { name, summary, default });
         Ok(Description { name, version, summary, settings: settings.collect() })
     }
 }
@@ -123,12 +132,16 @@ impl Component {
 fn refuse_other_files(bytes: &[u8]) -> Result<(), &'static str> {
     match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            Err("is a core wasm module, not a component; make it one with `cargo xtask plugins` or `wasm-tools component new`")
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
+            "is a core wasm module, not a component; make it one with `cargo xtask plugins` or `wasm-tools component new`",
+        ),
+        [0, b'a', b's', b'm', ..] => {
+            Err("is a wasm file of a version that is not known; a rule is a component (binary version 0x0d)")
         }
-        [0, b'a', b's', b'm', ..] => Err("is a wasm file of a version that is not known; a rule is a component (binary version 0x0d)"),
         [] => Err("is empty; a rule is a wasm component"),
-        bytes if bytes.trim_ascii_start().starts_with(b"(") => Err("is wasm in text form; a rule is a binary component"),
+        bytes if bytes.trim_ascii_start().starts_with(b"(") => {
+            Err("is wasm in text form; a rule is a binary component")
+        }
         _ => Err("is no wasm file; a rule is a wasm component"),
     }
 }

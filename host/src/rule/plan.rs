@@ -37,7 +37,9 @@ pub fn compare(old: &Plan, new: &Plan) -> Vec<String> {
     let mut differences = Vec::new();
     let (old, new) = (&old.history, &new.history);
     for i in 0..old.columns.len().max(new.columns.len()) {
-        let text = |column: &HistoryColumn| format!("{} {} {}", column.field.name, column.field.declared, column.field.logical.name());
+        let text = |column: &HistoryColumn| {
+            format!("{} {} {}", column.field.name, column.field.declared, column.field.logical.name())
+        };
         match (old.columns.get(i), new.columns.get(i)) {
             (Some(old), Some(new)) if text(old) == text(new) => {}
             (Some(old), Some(new)) => differences.push(format!("column {} was {}, is {}", i + 1, text(old), text(new))),
@@ -65,7 +67,11 @@ pub(super) fn check(answer: wit::Plan, tables: &[Arc<TableSchema>]) -> Result<Pl
         tables: answer
             .tables
             .into_iter()
-            .map(|uses| TableUse { entity_key: indexes(uses.entity_key), after: indexes(uses.after), before: indexes(uses.before) })
+            .map(|uses| TableUse {
+                entity_key: indexes(uses.entity_key),
+                after: indexes(uses.after),
+                before: indexes(uses.before),
+            })
             .collect(),
         history: HistorySchema {
             columns,
@@ -93,7 +99,9 @@ pub(super) fn check(answer: wit::Plan, tables: &[Arc<TableSchema>]) -> Result<Pl
     faults.positions("revise", &plan.revise, n_columns);
     let single = [Some(history.roles.start), Some(history.roles.end), history.roles.current];
     faults.positions("roles", &single.into_iter().flatten().collect::<Vec<_>>(), n_columns);
-    faults.when(plan.tables.len() != tables.len(), || format!("{} table-uses for {} tables", plan.tables.len(), tables.len()));
+    faults.when(plan.tables.len() != tables.len(), || {
+        format!("{} table-uses for {} tables", plan.tables.len(), tables.len())
+    });
     for (uses, table) in plan.tables.iter().zip(tables) {
         for (list, positions) in [("entity-key", &uses.entity_key), ("after", &uses.after), ("before", &uses.before)] {
             faults.positions(&format!("{}: {list}", table.name), positions, table.fields.len());
@@ -113,20 +121,34 @@ fn check_roles(plan: &Plan, faults: &mut Faults) {
     let (start, end) = (field(roles.start), field(roles.end));
     let is_time = |field: &Field| matches!(field.logical, Logical::Datetime | Logical::Date);
     faults.when(!is_time(start) || start.logical != end.logical, || {
-        format!("start ({} {}) and end ({} {}) have to be of one time type", start.name, start.logical.name(), end.name, end.logical.name())
+        format!(
+            "start ({} {}) and end ({} {}) have to be of one time type",
+            start.name,
+            start.logical.name(),
+            end.name,
+            end.logical.name()
+        )
     });
     faults.when(!end.nullable, || format!("the end column {} has to be nullable", end.name));
     if let Some(current) = roles.current {
-        faults.when(field(current).logical != Logical::Boolean, || format!("the current column {} has to be boolean", field(current).name));
+        faults.when(field(current).logical != Logical::Boolean, || {
+            format!("the current column {} has to be boolean", field(current).name)
+        });
     }
-    faults.when(plan.scope == Scope::CurrentRows && roles.current.is_none(), || "scope current-rows needs roles.current".into());
+    faults.when(plan.scope == Scope::CurrentRows && roles.current.is_none(), || {
+        "scope current-rows needs roles.current".into()
+    });
     for (i, column) in columns.iter().enumerate() {
         let name = &column.field.name;
         faults.when(name.is_empty(), || format!("history column {i} has no name"));
-        faults.when(columns[..i].iter().any(|other| other.field.name.eq_ignore_ascii_case(name)), || format!("history column {name} is named twice"));
+        faults.when(columns[..i].iter().any(|other| other.field.name.eq_ignore_ascii_case(name)), || {
+            format!("history column {name} is named twice")
+        });
     }
     for &column in primary_key {
-        faults.when(plan.revise.contains(&column), || format!("revise holds {}, a column of the primary key", field(column).name));
+        faults.when(plan.revise.contains(&column), || {
+            format!("revise holds {}, a column of the primary key", field(column).name)
+        });
         faults.when(field(column).nullable, || format!("primary key column {} is nullable", field(column).name));
     }
     faults.when(primary_key.is_empty(), || "the primary key is empty".into());
@@ -134,22 +156,32 @@ fn check_roles(plan: &Plan, faults: &mut Faults) {
 
 fn check_keys(plan: &Plan, tables: &[Arc<TableSchema>], faults: &mut Faults) {
     let roles = &plan.history.roles;
-    let history: Vec<Logical> = roles.entity_key.iter().map(|&column| plan.history.columns[column].field.logical).collect();
+    let history: Vec<Logical> =
+        roles.entity_key.iter().map(|&column| plan.history.columns[column].field.logical).collect();
     faults.when(history.is_empty(), || "the entity key is empty".into());
     for (uses, table) in plan.tables.iter().zip(tables) {
         let source: Vec<Logical> = uses.entity_key.iter().map(|&column| table.fields[column].logical).collect();
-        faults.when(source != history, || format!("{}: the entity key's columns differ in number or type from roles.entity-key", table.name));
+        faults.when(source != history, || {
+            format!("{}: the entity key's columns differ in number or type from roles.entity-key", table.name)
+        });
     }
     for &column in &roles.entity_key {
         let name = &plan.history.columns[column].field.name;
-        faults.when(!plan.history.primary_key.contains(&column), || format!("the primary key lacks {name}, a column of the entity key"));
+        faults.when(!plan.history.primary_key.contains(&column), || {
+            format!("the primary key lacks {name}, a column of the entity key")
+        });
     }
 }
 
 fn history_column(column: wit::HistoryColumn) -> HistoryColumn {
     let field = column.field;
     HistoryColumn {
-        field: Field { logical: wire::from_wit(field.logical), name: field.name, nullable: field.nullable, declared: field.declared },
+        field: Field {
+            logical: wire::from_wit(field.logical),
+            name: field.name,
+            nullable: field.nullable,
+            declared: field.declared,
+        },
         source: column.source,
     }
 }

@@ -7,7 +7,18 @@ use wasmtime::{Trap, WasmBacktrace};
 use super::engine::{Limits, State};
 
 /// Frames of the standard library between a panic and the function that panicked.
-const MACHINERY: &[&str] = &["std::", "core::", "alloc::", "__rust", "rust_", "__rustc", "<unknown>", "dlmalloc", "hindsight_rule::export", "wit_bindgen"];
+const MACHINERY: &[&str] = &[
+    "std::",
+    "core::",
+    "alloc::",
+    "__rust",
+    "rust_",
+    "__rustc",
+    "<unknown>",
+    "dlmalloc",
+    "hindsight_rule::export",
+    "wit_bindgen",
+];
 
 /// How many of the author's functions are shown.
 const FRAMES_MAX: usize = 8;
@@ -18,7 +29,11 @@ pub(super) fn explain(error: &wasmtime::Error, state: &mut State, limits: &Limit
         return format!("the deadline of {} for a batch is exceeded{}", seconds(limits.deadline), functions(error));
     }
     if let Some(bytes) = state.refused_memory {
-        return format!("the memory limit of {} is exceeded ({bytes} bytes asked for){}", mebibytes(limits.memory_bytes), functions(error));
+        return format!(
+            "the memory limit of {} is exceeded ({bytes} bytes asked for){}",
+            mebibytes(limits.memory_bytes),
+            functions(error)
+        );
     }
     match state.last_error.take() {
         Some(message) => format!("{} ({message}){}", trap(error), functions(error)),
@@ -46,7 +61,10 @@ fn functions(error: &wasmtime::Error) -> String {
         let name = name.trim();
         name.rsplit_once("::h").filter(|(_, hash)| hash.len() == 16).map_or(name, |(name, _)| name)
     });
-    let names: Vec<&str> = names.filter(|name| !MACHINERY.iter().any(|prefix| name.trim_start_matches('<').starts_with(prefix))).take(FRAMES_MAX).collect();
+    let names: Vec<&str> = names
+        .filter(|name| !MACHINERY.iter().any(|prefix| name.trim_start_matches('<').starts_with(prefix)))
+        .take(FRAMES_MAX)
+        .collect();
     if names.is_empty() { String::new() } else { format!(", in {}", names.join(" <- ")) }
 }
 

@@ -39,7 +39,8 @@ impl WasmRule {
     /// [`RuleError::Unfit`]: a setting that the rule does not know.
     pub fn new(component: Component, settings: Vec<(String, String)>) -> Result<Self, RuleError> {
         let known: Vec<&str> = component.description.settings.iter().map(|setting| setting.name.as_str()).collect();
-        let unknown: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).filter(|name| !known.contains(name)).collect();
+        let unknown: Vec<&str> =
+            settings.iter().map(|(name, _)| name.as_str()).filter(|name| !known.contains(name)).collect();
         if !unknown.is_empty() {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(RuleError::Unfit(format!(
@@ -70,7 +71,9 @@ impl WasmRule {
         match rule.hindsight_transform_transformer().call_configure(&mut store, tables, &self.settings) {
             Ok(Ok(plan)) => Ok((Instance { store, rule }, plan)),
             Ok(Err(sentence)) => Err(unfit(sentence)),
-            Err(error) => Err(unfit(format!("`configure` failed: {}", trap::explain(&error, store.data_mut(), limits)))),
+            Err(error) => {
+                Err(unfit(format!("`configure` failed: {}", trap::explain(&error, store.data_mut(), limits))))
+            }
         }
     }
 

@@ -59,11 +59,13 @@ pub(super) fn batch(groups: &Groups<'_>, plan: &Plan) -> Result<Batch, String> {
     let field = |column: usize| &plan.history.columns[column].field;
     let keys = (0..groups.keys.width()).map(|i| {
         let logical = field(roles.entity_key[i]).logical;
-        column(logical, groups.keys.iter().map(|row| row.get(i))).map_err(|misfit| format!("entity key {}: {misfit}", field(roles.entity_key[i]).name))
+        column(logical, groups.keys.iter().map(|row| row.get(i)))
+            .map_err(|misfit| format!("entity key {}: {misfit}", field(roles.entity_key[i]).name))
     });
     let shown = &groups.history.rows;
     let history = plan.read.iter().map(|&i| {
-        column(field(i).logical, shown.iter().map(|row| row.get(i))).map_err(|misfit| format!("history column {}: {misfit}", field(i).name))
+        column(field(i).logical, shown.iter().map(|row| row.get(i)))
+            .map_err(|misfit| format!("history column {}: {misfit}", field(i).name))
     });
     Ok(Batch {
         history_offsets: groups.history.offsets.clone(),
@@ -135,7 +137,8 @@ fn send(image: Option<u32>, rows: &mut Vec<u32>) -> u32 {
 fn image_columns(schema: &TableSchema, images: &Rows, rows: &[u32], columns: &[usize]) -> Result<Vec<Column>, String> {
     let one = |&i: &usize| {
         let values = rows.iter().map(|&row| images.row(row as usize).get(i));
-        column(schema.fields[i].logical, values).map_err(|misfit| format!("column {}.{}: {misfit}", schema.name, schema.fields[i].name))
+        column(schema.fields[i].logical, values)
+            .map_err(|misfit| format!("column {}.{}: {misfit}", schema.name, schema.fields[i].name))
     };
     columns.iter().map(one).collect()
 }
@@ -149,10 +152,12 @@ fn column<'v>(logical: Logical, values: impl ExactSizeIterator<Item = Value<'v>>
             Value::Int(value @ 0..=1) => Some(value as u8),
             _ => None,
         })?),
-        Logical::Int64 | Logical::Date | Logical::Time | Logical::Datetime => Values::S64s(numbers(values, &mut nulls, |value| match value {
-            Value::Int(value) => Some(value),
-            _ => None,
-        })?),
+        Logical::Int64 | Logical::Date | Logical::Time | Logical::Datetime => {
+            Values::S64s(numbers(values, &mut nulls, |value| match value {
+                Value::Int(value) => Some(value),
+                _ => None,
+            })?)
+        }
         Logical::UInt64 => Values::U64s(numbers(values, &mut nulls, |value| match value {
             Value::UInt(value) => Some(value),
             _ => None,
@@ -161,7 +166,9 @@ fn column<'v>(logical: Logical, values: impl ExactSizeIterator<Item = Value<'v>>
             Value::Float(value) => Some(value),
             _ => None,
         })?),
-        Logical::Decimal | Logical::Text | Logical::Json | Logical::Bytes => Values::Packed(packed(logical, values, &mut nulls)?),
+        Logical::Decimal | Logical::Text | Logical::Json | Logical::Bytes => {
+            Values::Packed(packed(logical, values, &mut nulls)?)
+        }
     };
     Ok(Column { nulls: nulls.marks, values })
 }
@@ -182,7 +189,11 @@ fn numbers<'v, T: Default>(
     Ok(numbers)
 }
 
-fn packed<'v>(logical: Logical, values: impl ExactSizeIterator<Item = Value<'v>>, nulls: &mut Nulls) -> Result<Packed, String> {
+fn packed<'v>(
+    logical: Logical,
+    values: impl ExactSizeIterator<Item = Value<'v>>,
+    nulls: &mut Nulls,
+) -> Result<Packed, String> {
     let mut offsets = Vec::with_capacity(values.len() + 1);
     offsets.push(0);
     let mut data = Vec::with_capacity(values.len() * 16);
@@ -191,7 +202,9 @@ fn packed<'v>(logical: Logical, values: impl ExactSizeIterator<Item = Value<'v>>
         match (value, logical) {
             (Value::Null, _) => {}
             (Value::Bytes(bytes), Logical::Bytes) => data.extend_from_slice(bytes),
-            (Value::Text(text), Logical::Decimal | Logical::Text | Logical::Json) => data.extend_from_slice(text.as_bytes()),
+            (Value::Text(text), Logical::Decimal | Logical::Text | Logical::Json) => {
+                data.extend_from_slice(text.as_bytes())
+            }
             (value, _) => return Err(format!("{value:?} is not of the column's type")),
         }
         offsets.push(u32::try_from(data.len()).map_err(|_| "a batch's column is over 4 GiB")?);

@@ -1,7 +1,13 @@
 //! The `Sink` seam: where history is kept.
 
+mod memory;
+mod sqlite;
+
 use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
 use crate::rows::Rows;
+
+pub use memory::{Memory, Owned};
+pub use sqlite::{Reader, Sqlite};
 
 /// Keeps history rows and the checkpoint; they move together or not at all.
 ///

@@ -16,7 +16,9 @@ impl TableFilter {
                 Some((database, table)) if !database.is_empty() && !table.is_empty() && !table.contains('.') => {
                     Ok((database.to_owned(), table.to_owned()))
                 }
-                _ => Err(format!("{pattern:?} names no table; write \"database.table\", with * where any text may stand")),
+                _ => Err(format!(
+                    "{pattern:?} names no table; write \"database.table\", with * where any text may stand"
+                )),
             }
         };
         Ok(TableFilter { patterns: patterns.iter().map(parse).collect::<Result<_, _>>()? })

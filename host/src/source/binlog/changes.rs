@@ -209,7 +209,12 @@ impl Changes {
     /// Takes one event in.
     pub fn step<'a>(&mut self, placed: &Placed<'a>) -> Result<Step<'a>, SourceError> {
         let event = &placed.event;
-        let short = |_: Short| self.stop(placed.at, "the event is shorter than its format; the file is damaged, copy it from the server again");
+        let short = |_: Short| {
+            self.stop(
+                placed.at,
+                "the event is shorter than its format; the file is damaged, copy it from the server again",
+            )
+        };
         match event.kind {
             kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED => {
                 let header::GtidEvent { gtid, commit_us } = header::gtid(event).map_err(short)?;
@@ -289,7 +294,8 @@ impl Changes {
         let one_phase = placed.event.body.first() == Some(&1);
         let has_rows = self.transaction.as_ref().is_some_and(|transaction| transaction.n_rows > 0);
         if has_rows && !one_phase {
-            let table = self.batch.changes.last().map(|change| self.batch.schema(change).name.clone()).unwrap_or_default();
+            let table =
+                self.batch.changes.last().map(|change| self.batch.schema(change).name.clone()).unwrap_or_default();
             return Err(self.stop(
                 placed.at,
                 &format!("XA PREPARE of a transaction with rows of {table}: whether they are committed stands elsewhere. XA transactions on captured tables are not supported; use plain ones"),
@@ -352,7 +358,10 @@ impl Changes {
         let mut body = Bytes(placed.event.body);
         let Ok(id) = body.le(6) else { return Err(self.stop(placed.at, "the rows event is too short")) };
         let Some(map) = self.maps.get(&id) else {
-            return Err(self.stop(placed.at, &format!("rows of table id {id} without a table map before them; the file is damaged or was cut")));
+            return Err(self.stop(
+                placed.at,
+                &format!("rows of table id {id} without a table map before them; the file is damaged or was cut"),
+            ));
         };
         let Some((table, columns)) = map.captured.clone() else { return Ok(Step::Next) };
         match self.decode(placed, body, op, table, &columns) {
@@ -369,7 +378,14 @@ impl Changes {
     }
 
     /// Decodes an event's rows; false where a resumed transaction is not the one that was begun.
-    fn decode(&mut self, placed: &Placed<'_>, mut body: Bytes<'_>, op: Op, table: u32, columns: &[Column]) -> Result<bool, Short> {
+    fn decode(
+        &mut self,
+        placed: &Placed<'_>,
+        mut body: Bytes<'_>,
+        op: Op,
+        table: u32,
+        columns: &[Column],
+    ) -> Result<bool, Short> {
         let event = &placed.event;
         body.take(2)?;
         if event.kind >= kind::WRITE_ROWS {
@@ -386,7 +402,9 @@ impl Changes {
         let first = bitmap()?;
         let second = if op == Op::Update { bitmap()? } else { first };
         let transaction = self.transaction.get_or_insert_default();
-        let time_us = *transaction.time_us.get_or_insert_with(|| self.settings.zone.wall_clock(i64::from(event.timestamp) * 1_000_000));
+        let time_us = *transaction
+            .time_us
+            .get_or_insert_with(|| self.settings.zone.wall_clock(i64::from(event.timestamp) * 1_000_000));
         let images = table as usize;
         let mut last = body.0;
         while !body.0.is_empty() {
@@ -409,7 +427,9 @@ impl Changes {
             }
             if !transaction.listed {
                 transaction.listed = true;
-                self.batch.transactions.push(Transaction { log: self.log_name.clone(), gtid: transaction.gtid.clone() });
+                self.batch
+                    .transactions
+                    .push(Transaction { log: self.log_name.clone(), gtid: transaction.gtid.clone() });
             }
             let (before, after) = match op {
                 Op::Create | Op::Read => (None, Some(one)),
@@ -425,8 +445,13 @@ impl Changes {
 
     fn shapeless(&self, at: u64, table: &str, error: ShapeError) -> SourceError {
         match error {
-            ShapeError::Corrupt => self.stop(at, &format!("the table map of {table} is damaged; copy the file from the server again")),
-            ShapeError::UnknownType(code) => self.stop(at, &format!("{table} has a column of type {code}, which is not known; use a newer version of hindsight")),
+            ShapeError::Corrupt => {
+                self.stop(at, &format!("the table map of {table} is damaged; copy the file from the server again"))
+            }
+            ShapeError::UnknownType(code) => self.stop(
+                at,
+                &format!("{table} has a column of type {code}, which is not known; use a newer version of hindsight"),
+            ),
             ShapeError::Minimal => SourceError::Unfit(format!(
                 "{}:{at}: {table} was written with binlog_row_metadata=MINIMAL: its column names and keys are not in the log. \
                  Run on the source: SET PERSIST binlog_row_metadata='FULL' (it holds for transactions from then on), and give files written after it",

@@ -28,9 +28,15 @@ pub struct Framer<R> {
 
 pub enum FrameError {
     /// The stream ends after so many bytes of an event.
-    Truncated { at: u64, have: usize },
+    Truncated {
+        at: u64,
+        have: usize,
+    },
     /// A length that no event can have.
-    Corrupt { at: u64, size: u32 },
+    Corrupt {
+        at: u64,
+        size: u32,
+    },
     Io(std::io::Error),
 }
 
@@ -56,7 +62,10 @@ impl<R: Read> Framer<R> {
             return Err(FrameError::Corrupt { at: self.offset, size });
         }
         if u64::from(size) > left || !self.fill(size as usize).map_err(FrameError::Io)? {
-            return Err(FrameError::Truncated { at: self.offset, have: left.min((self.end - self.start) as u64) as usize });
+            return Err(FrameError::Truncated {
+                at: self.offset,
+                have: left.min((self.end - self.start) as u64) as usize,
+            });
         }
         Ok(Some(Frame { at: self.offset, bytes: &self.buffer[self.start..self.start + size as usize] }))
     }

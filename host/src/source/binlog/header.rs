@@ -58,7 +58,10 @@ pub struct Event<'a> {
 pub enum EventError {
     Short,
     /// The checksum that is written, and the one that was computed.
-    Checksum { written: u32, computed: u32 },
+    Checksum {
+        written: u32,
+        computed: u32,
+    },
 }
 
 impl From<Short> for EventError {
@@ -71,7 +74,10 @@ impl From<Short> for EventError {
 pub fn parse(bytes: &[u8], checksum: bool) -> Result<Event<'_>, EventError> {
     let mut body = &bytes[HEADER..];
     if checksum {
-        let (covered, written) = bytes.split_at_checked(bytes.len() - 4).filter(|(covered, _)| covered.len() >= HEADER).ok_or(EventError::Short)?;
+        let (covered, written) = bytes
+            .split_at_checked(bytes.len() - 4)
+            .filter(|(covered, _)| covered.len() >= HEADER)
+            .ok_or(EventError::Short)?;
         let written = u32::from_le_bytes(written.try_into().expect("four bytes"));
         let computed = match bytes[4] {
             kind::FORMAT_DESCRIPTION => {

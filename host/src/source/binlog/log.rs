@@ -47,7 +47,8 @@ impl Log {
         let mut sizes = Vec::with_capacity(files.len());
         for file in &files {
             let metadata = std::fs::metadata(file);
-            let metadata = metadata.map_err(|error| SourceError::Unfit(format!("open binlog file {}: {error}", file.display())))?;
+            let metadata = metadata
+                .map_err(|error| SourceError::Unfit(format!("open binlog file {}: {error}", file.display())))?;
             sizes.push(metadata.len());
         }
         let first = match place {
@@ -192,7 +193,8 @@ impl Log {
     /// Back to the beginning of a transaction in the current file.
     pub fn seek(&mut self, at: u64) -> Result<(), SourceError> {
         let opened = File::open(self.path()).and_then(|mut file| file.seek(SeekFrom::Start(at)).map(|_| file));
-        let file = opened.map_err(|error| SourceError::Stop(format!("read {} at byte {at}: {error}", self.path().display())))?;
+        let file = opened
+            .map_err(|error| SourceError::Stop(format!("read {} at byte {at}: {error}", self.path().display())))?;
         self.framer = Framer::new(file, at);
         self.unpacked = None;
         Ok(())
@@ -281,7 +283,11 @@ impl OpenFile {
         let mut magic = [0; 4];
         let is_binlog = file.read_exact(&mut magic).is_ok() && &magic == MAGIC;
         if !is_binlog {
-            let encrypted = if &magic == b"\xfdbin" { "it is encrypted; decrypt it on the server first" } else { "it does not begin with fe 62 69 6e" };
+            let encrypted = if &magic == b"\xfdbin" {
+                "it is encrypted; decrypt it on the server first"
+            } else {
+                "it does not begin with fe 62 69 6e"
+            };
             return Err(unfit(format!("is no MySQL binlog: {encrypted}")));
         }
         let name = base_name(path);
@@ -292,13 +298,21 @@ impl OpenFile {
             let frame = framer.peek(left).map_err(|error| frame_error(error, &name, path))?;
             let frame = frame.ok_or_else(|| unfit("is a binlog without any event".into()))?;
             if frame.bytes[4] != kind::FORMAT_DESCRIPTION {
-                return Err(unfit(format!("begins with an event of type {}, not with a format description", frame.bytes[4])));
+                return Err(unfit(format!(
+                    "begins with an event of type {}, not with a format description",
+                    frame.bytes[4]
+                )));
             }
-            let format = header::format(&frame.bytes[super::frame::HEADER..]).map_err(|_| unfit("its format description is too short".into()))?;
+            let format = header::format(&frame.bytes[super::frame::HEADER..])
+                .map_err(|_| unfit("its format description is too short".into()))?;
             if format.server_version.contains("MariaDB") {
-                return Err(unfit(format!("was written by {}; hindsight reads MySQL's binlog (8.0.14 and later)", format.server_version)));
+                return Err(unfit(format!(
+                    "was written by {}; hindsight reads MySQL's binlog (8.0.14 and later)",
+                    format.server_version
+                )));
             }
-            let event = header::parse(frame.bytes, format.checksum).map_err(|error| event_error(error, &name, frame.at))?;
+            let event =
+                header::parse(frame.bytes, format.checksum).map_err(|error| event_error(error, &name, frame.at))?;
             hasher.update(&frame.bytes[..4]);
             hasher.update(event.body);
             (frame.bytes.len(), format)
@@ -320,7 +334,9 @@ fn event_error(error: EventError, name: &str, at: u64) -> SourceError {
         EventError::Checksum { written, computed } => format!(
             "{name}:{at}: the event's checksum is {computed:08x}, but {written:08x} is written; the file is damaged, copy it from the server again"
         ),
-        EventError::Short => format!("{name}:{at}: the event is too short; the file is damaged, copy it from the server again"),
+        EventError::Short => {
+            format!("{name}:{at}: the event is too short; the file is damaged, copy it from the server again")
+        }
     })
 }
 
@@ -332,7 +348,9 @@ fn frame_error(error: FrameError, name: &str, path: &Path) -> SourceError {
             path.display()
         ),
         FrameError::Corrupt { at, size } => {
-            format!("{name}:{at}: an event of {size} bytes cannot be; the file is damaged, copy it from the server again")
+            format!(
+                "{name}:{at}: an event of {size} bytes cannot be; the file is damaged, copy it from the server again"
+            )
         }
         FrameError::Io(error) => format!("read {}: {error}", path.display()),
     })

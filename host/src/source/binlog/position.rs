@@ -51,7 +51,13 @@ fn parse(text: &str) -> Option<Place> {
     let (crc, rest) = rest.split_once(" log=")?;
     let (log, file) = rest.split_once(" file=")?;
     let hex = |text: &str| u32::from_str_radix(text, 16).ok();
-    Some(Place { file: file.to_owned(), at: at.parse().ok()?, skip: skip.parse().ok()?, crc: hex(crc)?, log: hex(log)? })
+    Some(Place {
+        file: file.to_owned(),
+        at: at.parse().ok()?,
+        skip: skip.parse().ok()?,
+        crc: hex(crc)?,
+        log: hex(log)?,
+    })
 }
 
 #[cfg(test)]

@@ -20,14 +20,24 @@ pub enum Column {
     Year,
     Float,
     Double,
-    Decimal { precision: u8, scale: u8, size: u8 },
+    Decimal {
+        precision: u8,
+        scale: u8,
+        size: u8,
+    },
     /// A text or bytes behind a length of so many bytes; UTF-8 with lengths of 1 and 2 have arms of their own.
     Utf8Short,
     Utf8Long,
     Char1(Text),
-    String { length: u8, encoding: Text },
+    String {
+        length: u8,
+        encoding: Text,
+    },
     /// BINARY(size): the server cuts trailing zeros, they are put back.
-    Binary { length: u8, size: u16 },
+    Binary {
+        length: u8,
+        size: u16,
+    },
     Date,
     /// Fractional digits.
     Time(u8),
@@ -51,7 +61,14 @@ impl Column {
 
 /// Decodes one image and appends it as a row. `present`: the columns that the image carries, a bit each.
 #[inline]
-pub fn decode(image: &mut Bytes<'_>, columns: &[Column], present: &[u8], all_present: bool, zone: &Zone, rows: &mut Rows) -> Result<u32, Short> {
+pub fn decode(
+    image: &mut Bytes<'_>,
+    columns: &[Column],
+    present: &[u8],
+    all_present: bool,
+    zone: &Zone,
+    rows: &mut Rows,
+) -> Result<u32, Short> {
     let n_present = if all_present { columns.len() } else { (0..columns.len()).filter(|&i| bit(present, i)).count() };
     let nulls = image.take(n_present.div_ceil(8))?;
     let mut seen = 0;

@@ -29,13 +29,16 @@ pub fn classify(text: &[u8], database: &str, captured: &TableFilter) -> Statemen
         ("ROLLBACK", _) => Statement::Rollback,
         ("XA", "START" | "BEGIN") => Statement::XaStart,
         ("XA", _) => Statement::XaOther,
-        ("INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "WITH" | "TRUNCATE", _) | ("DROP", "TABLE" | "TABLES") => {
+        ("INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "WITH" | "TRUNCATE", _)
+        | ("DROP", "TABLE" | "TABLES") => {
             mentions(&words, database, captured).map_or(Statement::Other, Statement::Destroys)
         }
-        ("DROP", "DATABASE" | "SCHEMA") => match words.iter().rev().find(|word| captured.matches_database(&word.text)) {
-            Some(word) => Statement::Destroys(format!("{}.*", word.text)),
-            None => Statement::Other,
-        },
+        ("DROP", "DATABASE" | "SCHEMA") => {
+            match words.iter().rev().find(|word| captured.matches_database(&word.text)) {
+                Some(word) => Statement::Destroys(format!("{}.*", word.text)),
+                None => Statement::Other,
+            }
+        }
         _ => Statement::Other,
     }
 }

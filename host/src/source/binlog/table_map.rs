@@ -232,7 +232,15 @@ impl Type {
     fn is_numeric(&self) -> bool {
         matches!(
             self.code,
-            code::TINY | code::SHORT | code::INT24 | code::LONG | code::LONGLONG | code::NEWDECIMAL | code::FLOAT | code::DOUBLE | code::YEAR
+            code::TINY
+                | code::SHORT
+                | code::INT24
+                | code::LONG
+                | code::LONGLONG
+                | code::NEWDECIMAL
+                | code::FLOAT
+                | code::DOUBLE
+                | code::YEAR
         )
     }
 
@@ -271,7 +279,11 @@ impl Type {
                 let (precision, scale) = (self.a as u8, self.b);
                 let size = decimal::size(precision, scale) as u8;
                 let sign = if unsigned { " unsigned" } else { "" };
-                (Logical::Decimal, format!("decimal({precision},{scale}){sign}"), Column::Decimal { precision, scale, size })
+                (
+                    Logical::Decimal,
+                    format!("decimal({precision},{scale}){sign}"),
+                    Column::Decimal { precision, scale, size },
+                )
             }
             code::VARCHAR | code::VAR_STRING => {
                 let (text, binary) = (format!("varchar({characters})"), format!("varbinary({})", self.a));

@@ -5,7 +5,8 @@
 use std::fmt::Write;
 
 use hindsight_rule::{
-    Cell, Change, Description, Entity, History, LogicalType, Moved, Op, Plan, Row, Rule, Scope, Setting, Settings, Table, Value,
+    Cell, Change, Description, Entity, History, LogicalType, Moved, Op, Plan, Row, Rule, Scope, Setting, Settings,
+    Table, Value,
 };
 
 pub struct CountChanges;
@@ -24,7 +25,8 @@ impl Rule for CountChanges {
         Description {
             name: "count-changes".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            summary: "Counts an entity's changes and folds each into a digest: shows a change that was done twice.".into(),
+            summary: "Counts an entity's changes and folds each into a digest: shows a change that was done twice."
+                .into(),
             settings: vec![
                 setting("owner", "owner_id", "the entity key"),
                 setting("columns", "id,owner_id,asset_info,registered_at", "the columns folded, separated by commas"),

@@ -9,8 +9,8 @@
 //! A row that moves to another owner is closed under the old one and does the rest of `u` under the new one.
 
 use hindsight_rule::{
-    Cell, Change, Description, Entity, History, LogicalType, Moved, Op, Opened, Plan, Row, Rule, Scope, Setting, Settings, Shown,
-    Table, Value, field,
+    Cell, Change, Description, Entity, History, LogicalType, Moved, Op, Opened, Plan, Row, Rule, Scope, Setting,
+    Settings, Shown, Table, Value, field,
 };
 
 pub struct ByOwner {
@@ -49,7 +49,8 @@ impl Rule for ByOwner {
         Description {
             name: "scd2-by-owner".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            summary: "The history of an owner's assets: a change closes the owner's current rows and opens a new one.".into(),
+            summary: "The history of an owner's assets: a change closes the owner's current rows and opens a new one."
+                .into(),
             settings: vec![
                 setting("id", "id", "the column that identifies an asset; it becomes source_id"),
                 setting("owner", "owner_id", "the column whose history is kept: the entity key"),
@@ -77,7 +78,8 @@ impl Rule for ByOwner {
                 ));
             }
         }
-        let asked: Vec<String> = [id, owner, time].into_iter().map(str::to_owned).chain(columns.iter().cloned()).collect();
+        let asked: Vec<String> =
+            [id, owner, time].into_iter().map(str::to_owned).chain(columns.iter().cloned()).collect();
         if let Some(twice) = (1..asked.len()).find(|&i| asked[..i].contains(&asked[i])) {
             return Err(format!("column {} is named twice among id, owner, time and columns", asked[twice]));
         }
@@ -154,7 +156,12 @@ impl Current<'_> {
 
 impl ByOwner {
     /// Rejects a row without an id or a time.
-    fn id_and_start<'a>(&self, entity: &mut Entity<'_, 'a>, change: Change<'a>, after: Row<'a>) -> Option<(Value<'a>, i64)> {
+    fn id_and_start<'a>(
+        &self,
+        entity: &mut Entity<'_, 'a>,
+        change: Change<'a>,
+        after: Row<'a>,
+    ) -> Option<(Value<'a>, i64)> {
         let (id, start) = (after.value(ID), after.int(TIME));
         match (id, start) {
             (Value::Null, _) => entity.reject(change, format!("{} is NULL", self.id)),
@@ -164,7 +171,13 @@ impl ByOwner {
         None
     }
 
-    fn open<'a>(&self, entity: &mut Entity<'_, 'a>, change: Change<'a>, after: Row<'a>, op: &'static str) -> Current<'a> {
+    fn open<'a>(
+        &self,
+        entity: &mut Entity<'_, 'a>,
+        change: Change<'a>,
+        after: Row<'a>,
+        op: &'static str,
+    ) -> Current<'a> {
         let carried = after.values().map(Cell::Value);
         let made = [Cell::Value(Value::Null), true.into(), op.into()];
         Current::Opened(entity.open_row(change, carried.chain(made)), after.value(ID))
@@ -175,7 +188,13 @@ impl ByOwner {
     }
 
     /// The row's own current version under its old owner.
-    fn leave<'a>(&self, entity: &mut Entity<'_, 'a>, current: &mut Vec<Current<'a>>, change: Change<'a>, after: Row<'a>) {
+    fn leave<'a>(
+        &self,
+        entity: &mut Entity<'_, 'a>,
+        current: &mut Vec<Current<'a>>,
+        change: Change<'a>,
+        after: Row<'a>,
+    ) {
         if matches!(self.on_owner_change, OnOwnerChange::Ignore) {
             return;
         }

@@ -96,9 +96,11 @@ impl<'a> View<'a> {
             (Values::U64s(values), _) => Data::U64(values),
             (Values::F64s(values), _) => Data::F64(values),
             (Values::Packed(Packed { offsets, data }), LogicalType::Bytes) => Data::Bytes(offsets, data),
-            (Values::Packed(Packed { offsets, data }), _) => {
-                Data::Text(offsets, std::str::from_utf8(data).map_err(|error| format!("the host sent a text that is not UTF-8: {error}"))?)
-            }
+            (Values::Packed(Packed { offsets, data }), _) => Data::Text(
+                offsets,
+                std::str::from_utf8(data)
+                    .map_err(|error| format!("the host sent a text that is not UTF-8: {error}"))?,
+            ),
         };
         Ok(View { nulls: &column.nulls, data })
     }
@@ -139,7 +141,9 @@ impl Writer {
     pub fn new(logical: LogicalType, rows: usize) -> Self {
         let values = match logical {
             LogicalType::Boolean => Values::U8s(Vec::with_capacity(rows)),
-            LogicalType::Int64 | LogicalType::Date | LogicalType::Time | LogicalType::Datetime => Values::S64s(Vec::with_capacity(rows)),
+            LogicalType::Int64 | LogicalType::Date | LogicalType::Time | LogicalType::Datetime => {
+                Values::S64s(Vec::with_capacity(rows))
+            }
             LogicalType::Uint64 => Values::U64s(Vec::with_capacity(rows)),
             LogicalType::Float64 => Values::F64s(Vec::with_capacity(rows)),
             LogicalType::Decimal | LogicalType::Text | LogicalType::Json | LogicalType::Bytes => {

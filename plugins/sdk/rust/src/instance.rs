@@ -1,6 +1,8 @@
 //! A configured rule: takes batches apart into entities and packs what was decided.
 
-use crate::bindings::exports::hindsight::transform::transformer::{self as wit, Batch, Deletes, Output, Revisions, Upserts};
+use crate::bindings::exports::hindsight::transform::transformer::{
+    self as wit, Batch, Deletes, Output, Revisions, Upserts,
+};
 use crate::bindings::hindsight::transform::types::{Column, LogicalType, Table};
 use crate::columns::{View, Writer};
 use crate::entity::{Decisions, Entity, Reader, RowState};
@@ -30,7 +32,11 @@ impl<R: Rule> Instance<R> {
         let pick = |columns: &[u32]| columns.iter().map(|&column| history[column as usize]).collect();
         let of_table = |columns: fn(&wit::TableUse) -> &[u32]| -> Vec<Vec<LogicalType>> {
             let pairs = plan.tables.iter().zip(tables);
-            pairs.map(|(uses, table)| columns(uses).iter().map(|&column| table.fields[column as usize].logical).collect()).collect()
+            pairs
+                .map(|(uses, table)| {
+                    columns(uses).iter().map(|&column| table.fields[column as usize].logical).collect()
+                })
+                .collect()
         };
         let instance = Instance {
             rule,

@@ -63,8 +63,8 @@ pub mod log {
 /// The same rule linked in, over the same columns: for tests and benches.
 pub mod native {
     pub use crate::bindings::exports::hindsight::transform::transformer::{
-        Batch, Changes, Deletes, Description, Guest, HistoryColumn, Images, Output, Plan, Reject, Revisions, Roles, Scope,
-        Setting, TableUse, Upserts,
+        Batch, Changes, Deletes, Description, Guest, HistoryColumn, Images, Output, Plan, Reject, Revisions, Roles,
+        Scope, Setting, TableUse, Upserts,
     };
     pub use crate::bindings::hindsight::transform::types::{Column, Field, LogicalType, Packed, Table, Values};
     pub use crate::instance::Instance;
@@ -103,7 +103,7 @@ macro_rules! export {
                 }
             }
 
-            $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+    $crate::bindings::export_component!(Component with_types_in $crate::bindings);
         };
     };
 }

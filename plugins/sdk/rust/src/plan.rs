@@ -90,8 +90,13 @@ impl Plan {
     pub(crate) fn finish(self, tables: &[Table]) -> Result<wit::Plan, String> {
         let first = tables.first().ok_or("there is no table to make a plan for")?;
         let uses = tables.iter().map(|table| {
-            let positions = |names: &[String]| names.iter().map(|name| position(table, name)).collect::<Result<Vec<_>, _>>();
-            Ok(TableUse { entity_key: positions(&self.entity_key)?, after: positions(&self.after)?, before: positions(&self.before)? })
+            let positions =
+                |names: &[String]| names.iter().map(|name| position(table, name)).collect::<Result<Vec<_>, _>>();
+            Ok(TableUse {
+                entity_key: positions(&self.entity_key)?,
+                after: positions(&self.after)?,
+                before: positions(&self.before)?,
+            })
         });
         let uses = uses.collect::<Result<Vec<_>, String>>()?;
         let history = self.history.iter().map(|column| {
@@ -99,7 +104,8 @@ impl Plan {
                 Kind::Source(source) => {
                     let field = field(first, source)?;
                     // A date that does not exist arrives as null even where the source says NOT NULL.
-                    let may_be_null = field.nullable || matches!(field.logical, LogicalType::Date | LogicalType::Datetime);
+                    let may_be_null =
+                        field.nullable || matches!(field.logical, LogicalType::Date | LogicalType::Datetime);
                     let nullable = may_be_null && !self.primary_key.contains(&column.name);
                     (Field { name: column.name.clone(), nullable, ..field.clone() }, Some(source.clone()))
                 }

@@ -1,0 +1,137 @@
+//! History in memory: for case files, tests and backtests.
+
+use std::collections::BTreeMap;
+
+use super::{Sink, SinkError};
+use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
+use crate::rows::{Row, Rows, Value};
+
+/// Rows by primary key.
+#[derive(Default)]
+pub struct Memory {
+    history: Option<HistorySchema>,
+    /// By the primary key's values.
+    rows: BTreeMap<Vec<Owned>, Vec<Owned>>,
+    checkpoint: Option<Checkpoint>,
+}
+
+/// A value that outlives its rows. Ordered as one column's values are: of one kind, NULL first.
+#[derive(Clone, Debug, PartialEq, PartialOrd)]
+pub enum Owned {
+    Null,
+    Int(i64),
+    UInt(u64),
+    Float(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Eq for Owned {}
+
+impl Ord for Owned {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        match (self, other) {
+            (Owned::Float(one), Owned::Float(two)) => one.total_cmp(two),
+            _ => self.partial_cmp(other).expect("only floats are not ordered"),
+        }
+    }
+}
+
+impl Owned {
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Owned::Null => Value::Null,
+            Owned::Int(value) => Value::Int(*value),
+            Owned::UInt(value) => Value::UInt(*value),
+            Owned::Float(value) => Value::Float(*value),
+            Owned::Text(text) => Value::Text(text),
+            Owned::Bytes(bytes) => Value::Bytes(bytes),
+        }
+    }
+}
+
+impl From<Value<'_>> for Owned {
+    fn from(value: Value<'_>) -> Self {
+        match value {
+            // A rule's output has neither: they are refused before.
+            Value::Null | Value::Absent | Value::Undecoded => Owned::Null,
+            Value::Int(value) => Owned::Int(value),
+            Value::UInt(value) => Owned::UInt(value),
+            Value::Float(value) => Owned::Float(value),
+            Value::Text(text) => Owned::Text(text.to_owned()),
+            Value::Bytes(bytes) => Owned::Bytes(bytes.to_owned()),
+        }
+    }
+}
+
+impl Memory {
+    /// Whole rows in the order of the primary key.
+    pub fn rows(&self) -> Rows {
+        let width = self.history.as_ref().map_or(0, |history| history.columns.len());
+        let mut rows = Rows::new(width);
+        for row in self.rows.values() {
+            rows.push_row(row.iter().map(Owned::value));
+        }
+        rows
+    }
+}
+
+fn key(row: Row<'_>, columns: &[usize]) -> Vec<Owned> {
+    columns.iter().map(|&column| row.get(column).into()).collect()
+}
+
+#[async_trait::async_trait]
+impl Sink for Memory {
+    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, SinkError> {
+        Ok(self.checkpoint.clone())
+    }
+
+    async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
+        match &self.history {
+            Some(known) if known.columns != history.columns || known.primary_key != history.primary_key => {
+                Err(SinkError::Unfit("the history in memory has other columns".into()))
+            }
+            _ => {
+                self.history = Some(history.clone());
+                Ok(())
+            }
+        }
+    }
+
+    async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
+        let history = self.history.as_ref().expect("prepare comes first");
+        let wanted: BTreeMap<Vec<Owned>, usize> =
+            keys.iter().enumerate().map(|(entity, key)| (key.values().map(Owned::from).collect(), entity)).collect();
+        let mut found = vec![Vec::new(); keys.len()];
+        for row in self.rows.values() {
+            let entity: Vec<Owned> = history.roles.entity_key.iter().map(|&column| row[column].clone()).collect();
+            let shown = match (scope, history.roles.current) {
+                (Scope::CurrentRows, Some(current)) => row[current] == Owned::Int(1),
+                _ => true,
+            };
+            if let Some(&entity) = wanted.get(&entity).filter(|_| shown) {
+                found[entity].push(row);
+            }
+        }
+        let mut result = EntityRows { offsets: vec![0], rows: Rows::new(history.columns.len()) };
+        for rows in found {
+            for row in rows {
+                result.rows.push_row(row.iter().map(Owned::value));
+            }
+            result.offsets.push(result.rows.len() as u32);
+        }
+        Ok(result)
+    }
+
+    async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
+        let history = self.history.as_ref().expect("prepare comes first");
+        for row in load.deletes.iter() {
+            self.rows.remove(&row.values().map(Owned::from).collect::<Vec<_>>());
+        }
+        for row in load.upserts.iter() {
+            self.rows.insert(key(row, &history.primary_key), row.values().map(Owned::from).collect());
+        }
+        self.checkpoint = Some(load.checkpoint.clone());
+        Ok(())
+    }
+}

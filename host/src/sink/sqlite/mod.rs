@@ -1,0 +1,165 @@
+//! History in an SQLite file: rows and checkpoint in one transaction, readable by plain `sqlite3`.
+//!
+//! `table` makes and compares the history table, `value` holds the text forms, `state` the `hindsight_*` tables,
+//! `reader` answers queries without the rule.
+
+mod reader;
+mod state;
+mod table;
+mod value;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::{Sink, SinkError};
+use crate::crash;
+use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
+use crate::rows::Rows;
+use state::State;
+use table::Statements;
+
+pub use reader::Reader;
+
+/// How long a commit waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Page cache, KiB: with the batches it is most of the program's memory.
+const CACHE_KIB: i64 = 48 << 10;
+
+/// An SQLite history, written by one pipeline.
+pub struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+    table: String,
+    state: State,
+    prepared: Option<Prepared>,
+}
+
+struct Prepared {
+    history: HistorySchema,
+    statements: Statements,
+}
+
+impl Sqlite {
+    /// Opens or creates the file. `pipeline`: the name that the checkpoint is kept under.
+    ///
+    /// # Errors
+    /// [`SinkError::Unfit`]: not writable, no SQLite database, or of a newer format.
+    pub fn open(path: &Path, table: &str, pipeline: &str) -> Result<Self, SinkError> {
+        let unfit = |error: rusqlite::Error| SinkError::Unfit(format!("open history {}: {error}", path.display()));
+        let connection = Connection::open(path).map_err(unfit)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(unfit)?;
+        for (pragma, value) in [("journal_mode", "WAL"), ("synchronous", "NORMAL"), ("temp_store", "MEMORY")] {
+            connection.pragma_update(None, pragma, value).map_err(unfit)?;
+        }
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(unfit)?;
+        // A checkpoint of the write-ahead log is an fsync: rare ones, of 64 MiB each.
+        connection.pragma_update(None, "wal_autocheckpoint", 16_384).map_err(unfit)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        let state = State::open(&connection, pipeline, path)?;
+        Ok(Sqlite { connection, path: path.to_owned(), table: table.to_owned(), state, prepared: None })
+    }
+
+    fn prepared(&self) -> &Prepared {
+        self.prepared.as_ref().expect("prepare comes before entity_rows and commit")
+    }
+}
+
+#[async_trait::async_trait]
+impl Sink for Sqlite {
+    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, SinkError> {
+        Ok(self.state.checkpoint.clone())
+    }
+
+    async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
+        let place = table::Place { path: &self.path, table: &self.table, pipeline: &self.state.pipeline };
+        table::make_or_compare(&mut self.connection, &place, history, self.state.checkpoint.is_some())?;
+        self.prepared = Some(Prepared { history: history.clone(), statements: Statements::new(&self.table, history) });
+        Ok(())
+    }
+
+    async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
+        let Prepared { history, statements } = self.prepared();
+        let mut result =
+            EntityRows { offsets: Vec::with_capacity(keys.len() + 1), rows: Rows::new(history.columns.len()) };
+        result.offsets.push(0);
+        let failed = |error: rusqlite::Error| SinkError::Stop(format!("read history {}: {error}", self.path.display()));
+        let mut statement = self.connection.prepare_cached(statements.entity(scope)).map_err(failed)?;
+        for key in keys.iter() {
+            for (i, &column) in history.roles.entity_key.iter().enumerate() {
+                value::bind(&mut statement, i + 1, key.get(i), &history.columns[column].field)?;
+            }
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next().map_err(failed)? {
+                for (i, column) in history.columns.iter().enumerate() {
+                    let cell = row.get_ref(i).map_err(failed)?;
+                    value::read(cell, &column.field, &mut result.rows).map_err(|misfit| {
+                        SinkError::Stop(format!("{} in {}: {misfit}", self.table, self.path.display()))
+                    })?;
+                }
+                result.rows.end_row();
+            }
+            result.offsets.push(result.rows.len() as u32);
+        }
+        Ok(result)
+    }
+
+    async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
+        let prepared = self.prepared.as_ref().expect("prepare comes before commit");
+        let path = &self.path;
+        let failed = |error: rusqlite::Error| SinkError::Stop(format!("write history {}: {error}", path.display()));
+        crash::point("sink.begin");
+        let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate).map_err(failed)?;
+        let version = self.state.advance(&transaction, &load.checkpoint)?;
+        crash::point("sink.checkpoint");
+        write(&transaction, prepared, load).map_err(|error| match error {
+            Write::Sqlite(error) => failed(error),
+            Write::Value(error) => error,
+        })?;
+        crash::point("sink.rows");
+        transaction.commit().map_err(failed)?;
+        crash::point("sink.committed");
+        self.state.advanced(version, load.checkpoint.clone());
+        Ok(())
+    }
+}
+
+enum Write {
+    Sqlite(rusqlite::Error),
+    Value(SinkError),
+}
+
+impl From<rusqlite::Error> for Write {
+    fn from(error: rusqlite::Error) -> Self {
+        Write::Sqlite(error)
+    }
+}
+
+impl From<SinkError> for Write {
+    fn from(error: SinkError) -> Self {
+        Write::Value(error)
+    }
+}
+
+fn write(transaction: &Transaction<'_>, prepared: &Prepared, load: &Load) -> Result<(), Write> {
+    let Prepared { history, statements } = prepared;
+    if !load.deletes.is_empty() {
+        let mut delete = transaction.prepare_cached(&statements.delete)?;
+        for row in load.deletes.iter() {
+            for (i, &column) in history.primary_key.iter().enumerate() {
+                value::bind(&mut delete, i + 1, row.get(i), &history.columns[column].field)?;
+            }
+            delete.raw_execute()?;
+        }
+    }
+    let mut upsert = transaction.prepare_cached(&statements.upsert)?;
+    for row in load.upserts.iter() {
+        for (i, column) in history.columns.iter().enumerate() {
+            value::bind(&mut upsert, i + 1, row.get(i), &column.field)?;
+        }
+        upsert.raw_execute()?;
+    }
+    Ok(())
+}
