@@ -6,14 +6,15 @@ use crate::config::{ComponentPlace, Config, Instance};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
 use crate::pipeline::Pipeline;
-use crate::rule::{Component, Limits, WasmRule};
-use crate::sink::{Sink, Sqlite};
+use crate::judge::Stage;
+use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
+use crate::sink::{Memory, Sink, Sqlite};
 use crate::source::{BinlogFile, BinlogFileSettings, Source, TableFilter};
 
 /// What the pipeline runs on.
 pub struct Parts {
     pub source: Box<dyn Source>,
-    pub rule: Box<dyn crate::rule::Rule>,
+    pub rule: Box<dyn Rule>,
     pub sink: Box<dyn Sink>,
     pub pipeline: Pipeline,
     /// Where the run starts: the sink's checkpoint, none at the beginning.
@@ -51,7 +52,7 @@ pub async fn parts(config: &Config) -> Outcome<Parts> {
 
 /// The configured rule, not yet configured for tables.
 pub fn rule(config: &Config) -> Outcome<WasmRule> {
-    let component = component(&config.rule.component, limits(config))?;
+    let component = component(&config.rule.component, limits(&config.rule.limits))?;
     WasmRule::new(component, config.rule.settings()).map_err(|error| Failure::rule(error, false))
 }
 
@@ -69,8 +70,8 @@ pub fn component(place: &ComponentPlace, limits: Limits) -> Outcome<Component> {
     loaded.map_err(|error| Failure::rule(error, false))
 }
 
-pub fn limits(config: &Config) -> Limits {
-    let limits = &config.rule.limits;
+/// What a configuration allows a rule, as the rule's host says it.
+pub fn limits(limits: &crate::config::Limits) -> Limits {
     Limits {
         memory_bytes: limits.memory_bytes,
         deadline: limits.deadline,
@@ -80,6 +81,21 @@ pub fn limits(config: &Config) -> Limits {
             Instance::Kept => crate::rule::Instance::Kept,
             Instance::Fresh => crate::rule::Instance::Fresh,
         },
+    }
+}
+
+/// A component on a stage for cases: fresh rule and table for each play.
+pub struct Sandbox(pub Component);
+
+impl Stage for Sandbox {
+    type Table = Memory;
+
+    fn rule(&self, settings: &[(String, String)]) -> Result<Box<dyn Rule>, RuleError> {
+        Ok(Box::new(WasmRule::new(self.0.clone(), settings.to_vec())?))
+    }
+
+    fn table(&self) -> Memory {
+        Memory::default()
     }
 }
 

@@ -7,12 +7,19 @@
 //! [`source`], [`rule`] and [`sink`] are the three seams; [`pipeline`] is the loop over them, read it first;
 //! [`assemble`] is the one place that turns a configuration into concrete parts.
 
+pub mod assemble;
 pub mod civil;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod crash;
+pub mod document;
 pub mod event;
 pub mod failure;
 pub mod groups;
 pub mod history;
+pub mod judge;
+pub mod output;
 pub mod pipeline;
 pub mod rows;
 pub mod rule;

@@ -1,1 +1,85 @@
-fn main() {}
+//! The program: reads the command line, starts the log, runs the command, and prints a failure once.
+
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+
+use clap::Parser;
+use std::path::Path;
+
+use hindsight::assemble::{self, Sandbox};
+use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
+use hindsight::commands::init::{self, Existing};
+use hindsight::commands::rule_inspect::{self, Inspected, Subject};
+use hindsight::commands::{audit, query, rule_test, run, validate};
+use hindsight::config::{ComponentPlace, Config, defaults};
+use hindsight::rule::Component;
+use hindsight::document::Faults;
+use hindsight::failure::{Failure, Outcome};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    // A wrong command line ends here, with exit code 2.
+    let cli = Cli::parse();
+    start_log(cli.log_format, cli.verbose);
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Outcome<()> {
+    let runtime = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        runtime.map_err(|error| Failure::outside(anyhow::Error::new(error).context("start threads")))
+    };
+    match command {
+        Command::Run(args) => runtime()?.block_on(run::run(&Config::load(&args.file.config)?, args.json.json)),
+        Command::Query(args) => query::query(&args),
+        Command::Audit(args) => audit::audit(&args),
+        Command::Rule(RuleCommand::Test(args)) => {
+            let sandbox = Sandbox(component(&args.rule)?);
+            runtime()?.block_on(rule_test::rule_test(&args.cases, &sandbox, args.json.json))
+        }
+        Command::Rule(RuleCommand::Inspect(args)) => {
+            let subject = Subject::read(args.table.as_deref(), args.settings)?;
+            let inspected = Inspected::of(component(&args.rule)?, &subject);
+            rule_inspect::rule_inspect(&inspected, subject.asked_for, args.json.json)
+        }
+        Command::Validate(args) => validate::validate(&args.file.config, args.json.json),
+        Command::Init(args) => init::init(&args.path, if args.force { Existing::Overwrite } else { Existing::Keep }),
+    }
+}
+
+/// A component that was named on the command line, under the default limits.
+fn component(rule: &str) -> Outcome<Component> {
+    assemble::component(&ComponentPlace::parse(rule, Path::new("")), assemble::limits(&defaults::LIMITS))
+}
+
+/// Log lines go to standard error: standard output holds answers only.
+fn start_log(format: LogFormat, verbose: u8) {
+    let filter = match verbose {
+        0 => "warn,hindsight=info",
+        1 => "warn,hindsight=debug",
+        _ => "info,hindsight=trace",
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(stderr);
+    match format {
+        LogFormat::Text => log.with_target(false).with_ansi(colour()).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// Faults of a text as code frames, everything else as one line.
+fn report(failure: &Failure) {
+    match failure.error.downcast_ref::<Faults>() {
+        Some(faults) => eprint!("{}", faults.render(colour())),
+        None => eprintln!("error: {failure}"),
+    }
+}
+
+fn colour() -> bool {
+    stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

@@ -1,6 +1,8 @@
 //! The `Source` seam: where change events come from.
 
 mod binlog;
+pub mod cases;
+pub mod declared;
 mod tables;
 
 use crate::event::{Batch, Position};

@@ -1,0 +1,185 @@
+//! The command line: what can be typed, and the help that explains it. `commands` does what was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::defaults;
+
+/// Keeps the full history of MySQL tables, by rules that are WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "hindsight", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// The form of log lines on standard error.
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORM")]
+    pub log_format: LogFormat,
+    /// Log more: -v what the program does, -vv every detail.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hindsight init                                     write a configuration to start from
+  hindsight validate                                 say what is configured and whether it can work
+  hindsight run                                      binlog files -> rule -> history
+  hindsight query --key 123 --as-of 2025-01-01       what held then
+
+Exit codes:
+  0  fine
+  1  a failure while running, or findings
+  2  command line, configuration, or a component that does not load or fit
+  3  something outside (file, server, right) is missing before the first batch";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read the source and write the history, from the checkpoint to the source's end.
+    Run(Run),
+    /// Show an entity's history, or what held at an instant.
+    Query(Query),
+    /// Look for intervals that cannot be; exit code 1 when there are any.
+    Audit(Audit),
+    /// Try a rule, or look into it.
+    #[command(subcommand)]
+    Rule(RuleCommand),
+    /// Check a configuration and its rule, and say what is configured.
+    Validate(Validate),
+    /// Write a commented configuration to start from.
+    Init(Init),
+}
+
+/// The configuration a command works on.
+#[derive(Debug, Args)]
+pub struct ConfigFile {
+    /// The configuration file.
+    #[arg(value_name = "CONFIG", default_value = defaults::FILE)]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Json {
+    /// Answer with JSON, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Validate {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The file to write.
+    #[arg(value_name = "PATH", default_value = defaults::FILE)]
+    pub path: PathBuf,
+    /// Overwrite a file that is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hindsight run pipelines/item-assets.toml")]
+pub struct Run {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hindsight query --key 123\n  hindsight query --key 123 --as-of 2025-01-01\n  \
+                        hindsight query item-assets.toml --key owner=1,region=eu --as-of \"2025-01-01 12:00:00\" --json")]
+pub struct Query {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The entity: its key's value, or name=value,… where the key has several columns.
+    #[arg(long, value_name = "KEY")]
+    pub key: String,
+    /// Only what was true at this wall clock time: YYYY-MM-DD, or YYYY-MM-DD HH:MM:SS.
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<String>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Audit {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Show at most so many rows of each kind of finding.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub samples: usize,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RuleCommand {
+    /// Run case files in the sandbox and compare the history they leave, cell by cell.
+    ///
+    /// Each case is run in one batch and change by change, under the same limits as in production. Exit code 1 when a
+    /// case fails, 2 when the component or a case file does not load.
+    #[command(after_help = "Examples:\n  hindsight rule test builtin:scd2-by-owner plugins/scd2-by-owner/cases\n  \
+                            hindsight rule test my-rule.wasm cases/a-late-change.toml --json")]
+    Test(RuleTest),
+    /// Show what a component is, what it asks for and what it would write.
+    #[command(after_help = "Examples:\n  hindsight rule inspect builtin:scd2-by-owner\n  \
+                            hindsight rule inspect my-rule.wasm --table cases/a-late-change.toml --set owner=customer_id")]
+    Inspect(RuleInspect),
+}
+
+#[derive(Debug, Args)]
+pub struct RuleTest {
+    /// The path of a component, or builtin:NAME.
+    #[arg(value_name = "RULE")]
+    pub rule: String,
+    /// Case files, or folders of them.
+    #[arg(value_name = "CASES", required = true)]
+    pub cases: Vec<PathBuf>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct RuleInspect {
+    /// The path of a component, or builtin:NAME.
+    #[arg(value_name = "RULE")]
+    pub rule: String,
+    /// A case file whose tables and settings the plan is made for, instead of the reference table.
+    #[arg(long, value_name = "CASE")]
+    pub table: Option<PathBuf>,
+    /// A setting for the rule; may be given several times.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, String)>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,9 @@
+//! What each command does; `cli` says how it is typed.
+
+pub mod audit;
+pub mod init;
+pub mod query;
+pub mod rule_inspect;
+pub mod rule_test;
+pub mod run;
+pub mod validate;

@@ -1,0 +1,102 @@
+//! `hindsight validate`: checks a configuration and says what is configured, with every default.
+//!
+//! Files that the pipeline will read are only looked for: that one is missing is said and is no fault of the
+//! configuration. Values that stand for `${…}` are shown as they were typed.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::assemble;
+use crate::config::{Config, Instance};
+use crate::document::Faults;
+use crate::failure::Outcome;
+use crate::output;
+use crate::rule::{Component, Description};
+
+/// # Errors
+/// Exit code 2: faults of the configuration, which `--json` also answers with, or a component that does not load.
+pub fn validate(path: &Path, as_json: bool) -> Outcome<()> {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(failure) => {
+            if as_json {
+                let faults = match failure.error.downcast_ref::<Faults>() {
+                    Some(faults) => faults.to_json(),
+                    None => json!([{ "file": path.display().to_string(), "message": failure.to_string() }]),
+                };
+                output::print_json(&json!({ "valid": false, "faults": faults }))?;
+            }
+            return Err(failure);
+        }
+    };
+    let rule = assemble::rule(&config)?;
+    let component = rule.component();
+    if as_json { output::print_json(&json_of(&config, component)) } else { output::print(&text_of(&config, component)) }
+}
+
+fn text_of(config: &Config, component: &Component) -> String {
+    let mut out = format!("{} is valid\n\n", config.file.display());
+    let mut line = |name: &str, value: String| out += &format!("{name:<10}{value}\n");
+    line("name", config.name.clone());
+    line("source", "recorded binlog files, in this order".into());
+    for file in &config.source.files {
+        line("", format!("  {}{}", file.display(), if file.is_file() { "" } else { "   (not there yet)" }));
+    }
+    line("tables", config.source.tables.join(", "));
+    line("time zone", config.source.time_zone.clone());
+    let Description { name, version, .. } = &component.description;
+    line("rule", format!("{} ({name} {version}, sha256:{})", config.rule.component, &component.digest[..12]));
+    for (name, value) in &config.rule.settings {
+        line("", format!("  {name} = {value:?}"));
+    }
+    line("limits", config.rule.limits.to_string());
+    line("sink", format!("SQLite file {}, table {}", config.sink.path.display(), config.sink.table));
+    let folder = folder(&config.sink.path);
+    if !folder.is_dir() {
+        line("", format!("  the folder {} is not there yet", folder.display()));
+    }
+    if let Some(address) = config.control {
+        line("control", format!("{address} (accepted; nothing listens there yet)"));
+    }
+    out
+}
+
+fn json_of(config: &Config, component: &Component) -> serde_json::Value {
+    let limits = &config.rule.limits;
+    let file = |path: &PathBuf| json!({ "path": path.display().to_string(), "found": path.is_file() });
+    let settings = config.rule.settings.iter().map(|(name, text)| (name.clone(), json!(text.as_typed())));
+    json!({
+        "valid": true,
+        "file": config.file.display().to_string(),
+        "name": config.name,
+        "source": {
+            "kind": "binlog-file",
+            "files": config.source.files.iter().map(file).collect::<Vec<_>>(),
+            "tables": config.source.tables,
+            "time-zone": config.source.time_zone,
+        },
+        "rule": {
+            "component": config.rule.component.to_string(),
+            "digest": component.digest,
+            "settings": settings.collect::<serde_json::Map<_, _>>(),
+            "limits": {
+                "memory_bytes": limits.memory_bytes,
+                "deadline_ms": limits.deadline.as_millis() as u64,
+                "batch_changes": limits.batch_changes,
+                "instance": match limits.instance { Instance::Kept => "kept", Instance::Fresh => "fresh" },
+                "output_rows": limits.output_rows,
+                "output_bytes": limits.output_bytes,
+            },
+        },
+        "sink": { "kind": "sqlite", "path": config.sink.path.display().to_string(), "table": config.sink.table },
+        "control": config.control.map(|address| address.to_string()),
+    })
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,160 @@
+//! The configuration of one pipeline: a TOML file, read once, checked whole, with every default filled in.
+//!
+//! [`Config`] is what the program uses; `assemble` turns it into a source, a rule and a sink. Reading knows every key
+//! of the reference configuration, also of parts that are not built yet, and refuses those by name.
+//! All defaults stand in [`defaults`].
+
+pub mod defaults;
+mod sections;
+mod substitute;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::civil::Zone;
+use crate::document::{Faults, Text};
+use crate::failure::{Failure, Outcome};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from, as given.
+    pub file: PathBuf,
+    /// Names the pipeline: its checkpoint, labels and metrics. `[A-Za-z0-9][A-Za-z0-9_-]*`, at most 64.
+    pub name: String,
+    pub source: SourceConfig,
+    pub rule: RuleConfig,
+    pub sink: SinkConfig,
+    /// Where the control port shall listen, when it was asked for.
+    pub control: Option<SocketAddr>,
+}
+
+/// A recorded binlog.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// Binlog files in the order in which the server wrote them; never empty.
+    pub files: Vec<PathBuf>,
+    /// `database.table`, each part may hold `*`; never empty.
+    pub tables: Vec<String>,
+    /// The zone whose wall clock DATETIME columns show.
+    pub zone: Zone,
+    /// The zone's name as it was typed.
+    pub time_zone: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct RuleConfig {
+    pub component: ComponentPlace,
+    /// In the order of the file; numbers and booleans as text.
+    pub settings: Vec<(String, Text)>,
+    pub limits: Limits,
+}
+
+/// Where a rule's component is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ComponentPlace {
+    /// One of the rules embedded in this program: `builtin:scd2-by-owner`.
+    Builtin(String),
+    File(PathBuf),
+}
+
+/// What one rule may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of an instance.
+    pub memory_bytes: usize,
+    /// Time for one batch.
+    pub deadline: Duration,
+    /// Changes decided at once.
+    pub batch_changes: usize,
+    pub instance: Instance,
+    /// Output per change of a batch.
+    pub output_rows: usize,
+    pub output_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instance {
+    /// One instance for many batches; one batch in 256 is run again on a fresh one and compared.
+    Kept,
+    /// A fresh instance for every batch: 40 to 110 µs each.
+    Fresh,
+}
+
+/// A table in an SQLite file.
+#[derive(Clone, Debug)]
+pub struct SinkConfig {
+    pub path: PathBuf,
+    pub table: String,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Exit code 2: no such file, or [`Faults`] with every fault of the text.
+    pub fn load(path: &Path) -> Outcome<Config> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let remedy = match error.kind() {
+                std::io::ErrorKind::NotFound => "; `hindsight init` writes one to start from",
+                _ => "",
+            };
+            Failure::usage(anyhow::anyhow!("read configuration {}: {error}{remedy}", path.display()))
+        })?;
+        Config::parse(path, &text, &|name| std::env::var(name).ok()).map_err(Failure::usage)
+    }
+
+    /// `path`: names the file in faults, and relative paths start in its folder. `env`: the environment.
+    pub fn parse(path: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+        let (mut table, mut faults) = crate::document::parse(&path.display().to_string(), text)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        substitute::substitute(&mut table, &substitute::Outside { folder, env }, &mut faults);
+        let config = sections::read(path, folder, &table, &mut faults);
+        faults.or(config)
+    }
+}
+
+impl RuleConfig {
+    /// The settings as the component gets them.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        self.settings.iter().map(|(name, text)| (name.clone(), text.value.clone())).collect()
+    }
+}
+
+impl ComponentPlace {
+    /// `builtin:NAME`, or a path; a relative one starts in `folder`.
+    pub fn parse(text: &str, folder: &Path) -> Self {
+        match text.strip_prefix("builtin:") {
+            Some(name) => ComponentPlace::Builtin(name.to_owned()),
+            None => ComponentPlace::File(folder.join(text)),
+        }
+    }
+}
+
+impl std::fmt::Display for ComponentPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ComponentPlace::Builtin(name) => write!(f, "builtin:{name}"),
+            ComponentPlace::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl std::fmt::Display for Limits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let instance = match self.instance {
+            Instance::Kept => "kept",
+            Instance::Fresh => "fresh",
+        };
+        write!(
+            f,
+            "{} memory, {:?} for a batch of {} changes, instance {instance}, output per change {} rows and {}",
+            units::size_text(self.memory_bytes),
+            self.deadline,
+            self.batch_changes,
+            self.output_rows,
+            units::size_text(self.output_bytes)
+        )
+    }
+}

@@ -1,0 +1,24 @@
+//! Every default of the configuration. Keys that are not listed here have none: `name`, `source.files` (or `source.url`),
+//! `source.tables`, `rule.component`, `sink.path` and `sink.table`.
+
+use std::time::Duration;
+
+use super::{Instance, Limits};
+
+/// The configuration that commands read when none is named.
+pub const FILE: &str = "hindsight.toml";
+
+pub const SOURCE_KIND: &str = "mysql";
+pub const TIME_ZONE: &str = "UTC";
+pub const SINK_KIND: &str = "sqlite";
+pub const CONTROL_LISTEN: &str = "127.0.0.1:8787";
+
+pub const LIMITS: Limits = Limits {
+    memory_bytes: 64 << 20,
+    deadline: Duration::from_secs(1),
+    // Larger batches gain little (a rule's cost per change is flat from about 1,000 on) and cost memory.
+    batch_changes: 8192,
+    instance: Instance::Kept,
+    output_rows: 64,
+    output_bytes: 64 << 10,
+};
