@@ -1,1 +1,3 @@
+//! The harness of the tests: the program and servers from outside, the oracle, contract suites.
 
+pub mod program;

@@ -1,0 +1,243 @@
+//! The command line and the configuration as a user meets them: the built binary, driven from outside.
+
+use hindsight_tests::program::{Answer, Folder};
+
+fn hindsight(folder: &Folder, arguments: &[&str]) -> Answer {
+    let mut command = folder.command(arguments);
+    command.env("HINDSIGHT_CLI_SECRET", "s3cr3t-value").env_remove("HINDSIGHT_CLI_MISSING");
+    command.output().expect("run hindsight").into()
+}
+
+/// The least that is needed.
+const LEAST: &str = r#"
+name = "item-assets"
+[source]
+kind = "binlog-file"
+files = ["binlog.000001"]
+tables = ["shop.item_assets"]
+[rule]
+component = "rules/mine.wasm"
+[sink]
+path = "history.db"
+table = "item_asset_history"
+"#;
+
+/// `change`: what of [`LEAST`] is replaced by what. The refusal must hold every one of `words`, as one line of text
+/// per fault (`validate --json`) and on the terminal, and end with exit code 2.
+#[track_caller]
+fn refused(change: (&str, &str), words: &[&str]) {
+    let folder = Folder::new();
+    assert!(LEAST.contains(change.0), "nothing to replace: {}", change.0);
+    folder.write("hindsight.toml", &LEAST.replacen(change.0, change.1, 1));
+    let answer = hindsight(&folder, &["validate"]);
+    assert_eq!(answer.exit, Some(2), "{}", answer.err);
+    // Frames wrap long lines, so words are looked for without the wrapping.
+    let frames = answer.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in words {
+        assert!(frames.contains(word), "{word:?} is not in:\n{}", answer.err);
+    }
+    assert!(answer.err.contains("hindsight.toml:"), "no code frame in:\n{}", answer.err);
+    let json = hindsight(&folder, &["validate", "--json"]);
+    assert_eq!(json.exit, Some(2));
+    let json: serde_json::Value = serde_json::from_str(&json.out).expect("--json answers with JSON");
+    assert_eq!(json["valid"], false);
+    assert!(json["faults"][0]["line"].as_u64().expect("a line number") >= 1);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_key_that_was_meant() {
+    refused(("files =", "flies ="), &["unknown key `flies` in [source]", "did you mean `files`?"]);
+    refused(("[rule]", "[rule]\nlimits = { memroy = \"1MiB\" }"), &["unknown key `memroy`", "did you mean `memory`?"]);
+    refused(("[sink]", "[snik]"), &["unknown key `snik`", "did you mean `sink`?", "`path` is missing in [sink]"]);
+}
+
+#[test]
+fn a_wrong_type_is_refused_with_the_type_that_is_wanted() {
+    refused(("\"item-assets\"", "7"), &["`name` of the file is a string, not an integer"]);
+    refused(("[\"binlog.000001\"]", "\"binlog.000001\""), &["`files` of [source] is a list of strings, not a string"]);
+    refused(
+        ("[rule]", "[rule]\nlimits = { batch = \"8\" }"),
+        &["`batch` of [rule.limits] is an integer, not a string"],
+    );
+}
+
+#[test]
+fn a_duplicate_key_is_refused_at_its_second_place() {
+    refused(("path =", "path = \"a.db\"\npath ="), &["duplicate key `path`"]);
+    refused(("[sink]", "[rule]\n[sink]"), &["duplicate key `rule`"]);
+}
+
+#[test]
+fn broken_syntax_is_refused_with_its_place() {
+    refused(("name = \"item-assets\"", "name = \"item-assets"), &["hindsight.toml:2"]);
+    let folder = Folder::new();
+    folder.write(
+        "hindsight.toml",
+        &LEAST.replace("[\"binlog.000001\"]", "[\"binlog.000001\"").replace("name =", "nmae ="),
+    );
+    let answer = hindsight(&folder, &["validate"]);
+    assert!(answer.exit == Some(2) && !answer.err.contains("nmae"), "only the syntax is at fault:\n{}", answer.err);
+}
+
+#[test]
+fn what_is_required_is_named_when_it_is_missing() {
+    refused(("name = \"item-assets\"", ""), &["`name` is missing"]);
+    refused(("kind = \"binlog-file\"", ""), &["`kind` is missing in [source]", "kind = \"binlog-file\""]);
+    refused(("files = [\"binlog.000001\"]", ""), &["`files` is missing in [source]", "name the binlog files in order"]);
+    refused(("[\"binlog.000001\"]", "[]"), &["`files` of [source] is empty"]);
+    refused(("component = \"rules/mine.wasm\"", ""), &["`component` is missing in [rule]"]);
+    refused(("table = \"item_asset_history\"", ""), &["`table` is missing in [sink]"]);
+}
+
+#[test]
+fn parts_that_are_not_built_yet_are_refused_by_name() {
+    let live = "kind = \"mysql\"\nurl = \"mysql://repl:x@127.0.0.1:3306\"\nsnapshot = \"never\"\nstart = \"now\"";
+    refused(
+        ("kind = \"binlog-file\"\nfiles = [\"binlog.000001\"]", live),
+        &["a live MySQL source (kind = \"mysql\") is not built yet"],
+    );
+    refused(
+        ("[rule]", "[topic]\nbrokers = \"127.0.0.1:9092\"\nname = \"changes\"\n[rule]"),
+        &["a topic is not built yet", "leave [topic] out"],
+    );
+    let starrocks = "[sink]\nkind = \"starrocks\"\nfe = [\"http://h:8030\"]\nmysql = \"h:9030\"\ndatabase = \"d\"";
+    refused(
+        ("[sink]\npath = \"history.db\"", starrocks),
+        &["the StarRocks sink (kind = \"starrocks\") is not built yet", "kind = \"sqlite\""],
+    );
+    refused(("[rule]", "[rule]\non-reject = \"quarantine\""), &["on-reject = \"quarantine\" is not built yet"]);
+}
+
+#[test]
+fn keys_of_parts_that_are_not_built_yet_are_checked_all_the_same() {
+    refused(("[rule]", "[topic]\nbroker = \"h:1\"\nname = \"c\"\n[rule]"), &["did you mean `brokers`?"]);
+    refused(
+        ("[rule]", "[topic]\nbrokers = \"h:1\"\nname = \"c\"\ncolumns = { a = \"datetme\" }\n[rule]"),
+        &["\"datetme\" is not a column type"],
+    );
+    refused(("kind = \"binlog-file\"", "kind = \"mysql\"\nsnapshot = \"often\""), &["`snapshot`", "\"when-needed\""]);
+    refused(("path = \"history.db\"", "kind = \"starrocks\""), &["`fe` is missing in [sink]"]);
+}
+
+#[test]
+fn keys_of_a_live_source_do_not_go_with_recorded_files() {
+    for (key, value, why) in [
+        ("url", "\"mysql://h\"", "recorded files are read without a server"),
+        ("snapshot", "\"never\"", "no server to read a first state from"),
+        ("start", "\"now\"", "reading starts at the first file's beginning"),
+    ] {
+        let line = format!("files = [\"x\"]\n{key} = {value}");
+        refused(
+            ("files = [\"binlog.000001\"]", &line),
+            &[&format!("`{key}` does not go with kind = \"binlog-file\""), why, &format!("remove `{key}`")],
+        );
+    }
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_what_fits() {
+    refused(("\"item-assets\"", "\"item assets\""), &["`name` cannot be \"item assets\"", "letters, digits"]);
+    refused(("\"shop.item_assets\"", "\"item_assets\""), &["\"item_assets\" is not a table of a database"]);
+    refused(("[rule]", "[rule]\nlimits = { memory = \"64\" }"), &["`memory`", "a whole number with a unit"]);
+    refused(("[rule]", "[rule]\nlimits = { memory = \"1B\" }"), &["it lies between 64KiB and 4GiB"]);
+    refused(("[rule]", "[rule]\nlimits = { deadline = \"0s\" }"), &["`deadline` leaves the rule no time"]);
+    refused(("[rule]", "[rule]\nlimits = { instance = \"frsh\" }"), &["did you mean \"fresh\"?"]);
+    refused(("tables =", "time-zone = \"Mars/Base\"\ntables ="), &["`time-zone`", "Europe/Berlin"]);
+    refused(("\"item_asset_history\"", "\"hindsight_x\""), &["`table` of [sink] cannot be \"hindsight_x\""]);
+    refused(("[sink]", "[control]\nlisten = \"8787\"\n[sink]"), &["`listen` of [control] cannot be \"8787\""]);
+}
+
+#[test]
+fn a_missing_variable_or_file_is_named_with_its_key_and_what_to_do() {
+    refused(
+        ("\"history.db\"", "\"${env:HINDSIGHT_CLI_MISSING}/h.db\""),
+        &["`path`", "the environment variable HINDSIGHT_CLI_MISSING is not set", "export HINDSIGHT_CLI_MISSING=…"],
+    );
+    refused(("\"history.db\"", "\"${file:nowhere.txt}\""), &["`path`", "nowhere.txt", "No such file"]);
+    refused(("\"history.db\"", "\"${path}\""), &["${path} is not known", "${env:NAME}"]);
+}
+
+#[test]
+fn all_faults_are_shown_at_once() {
+    let folder = Folder::new();
+    folder.write("hindsight.toml", "nmae = 1\n[source]\nkind = 2\ntables = []\n[rule]\n[sink]\ntable = \"t\"\n");
+    let answer = hindsight(&folder, &["validate", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&answer.out).expect("--json answers with JSON");
+    let messages: Vec<&str> =
+        json["faults"].as_array().expect("a list").iter().filter_map(|fault| fault["message"].as_str()).collect();
+    for wanted in ["nmae", "`kind`", "`tables`", "`files`", "`component`", "`path`"] {
+        assert!(messages.iter().any(|message| message.contains(wanted)), "{wanted} is not in {messages:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_printed_neither_by_a_good_nor_by_a_bad_configuration() {
+    let folder = Folder::new();
+    folder.write("password.txt", "s3cr3t-value\n");
+    let settings = "[rule]\nsettings = { token = \"${env:HINDSIGHT_CLI_SECRET}\", other = \"${file:password.txt}\" }";
+    let good = LEAST.replace("[rule]", settings);
+    let bad = good.replace("item_asset_history\"", "s${env:HINDSIGHT_CLI_SECRET}\"").replace("kind =", "knid =");
+    let plain = LEAST.replace("kind = \"binlog-file\"", "kind = \"mysql\"\nurl = \"mysql://u:s3cr3t-value@h\"");
+    let starrocks = LEAST.replace("path = \"history.db\"", "kind = \"starrocks\"\npassword = \"s3cr3t-value\"\nfe = 1");
+    for (text, exit) in [(&good, 0), (&bad, 2), (&plain, 2), (&starrocks, 2)] {
+        folder.write("hindsight.toml", text);
+        for arguments in [&["validate"][..], &["validate", "--json"], &["validate", "-vv"]] {
+            let answer = hindsight(&folder, arguments);
+            assert_eq!(answer.exit, Some(exit), "{}", answer.err);
+            for text in [&answer.out, &answer.err] {
+                assert!(!text.contains("s3cr3t-value"), "{text}");
+            }
+        }
+    }
+    folder.write("hindsight.toml", &good);
+    assert!(hindsight(&folder, &["validate"]).out.contains("token = \"${env:HINDSIGHT_CLI_SECRET}\""));
+}
+
+#[test]
+fn what_init_writes_validates_unchanged_and_is_not_overwritten_by_chance() {
+    let folder = Folder::new();
+    assert_eq!(hindsight(&folder, &["init", "mine.toml"]).exit, Some(0));
+    let text = std::fs::read_to_string(folder.path().join("mine.toml")).expect("init wrote the file");
+    let answer = hindsight(&folder, &["validate", "mine.toml"]);
+    assert_eq!((answer.exit, answer.out.lines().next()), (Some(0), Some("mine.toml is valid")), "{}", answer.err);
+    // The commented lines show defaults: with them in force nothing changes but what is typed.
+    folder.write("mine.toml", &text.replace("\n#time-zone", "\ntime-zone").replace("\n#limits", "\nlimits"));
+    assert_eq!(hindsight(&folder, &["validate", "mine.toml"]).out, answer.out);
+
+    folder.write("mine.toml", "kept");
+    let refused = hindsight(&folder, &["init", "mine.toml"]);
+    assert_eq!(refused.exit, Some(2));
+    assert!(refused.err.contains("mine.toml is there already; --force overwrites it"), "{}", refused.err);
+    assert_eq!(std::fs::read_to_string(folder.path().join("mine.toml")).ok().as_deref(), Some("kept"));
+    assert_eq!(hindsight(&folder, &["init", "mine.toml", "--force"]).exit, Some(0));
+    assert_eq!(std::fs::read_to_string(folder.path().join("mine.toml")).ok().as_deref(), Some(text.as_str()));
+}
+
+#[test]
+fn paths_start_in_the_folder_of_the_file() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("pipes")).expect("make a folder");
+    folder.write("pipes/binlog.000001", "");
+    folder.write("pipes/a.toml", LEAST);
+    let answer = hindsight(&folder, &["validate", "pipes/a.toml"]);
+    assert_eq!(answer.exit, Some(0), "{}", answer.err);
+    assert!(answer.out.contains("pipes/history.db"), "{}", answer.out);
+    assert!(!answer.out.contains("not there yet"), "{}", answer.out);
+}
+
+#[test]
+fn a_configuration_that_is_not_there_says_how_to_begin() {
+    let answer = hindsight(&Folder::new(), &["validate"]);
+    assert_eq!(answer.exit, Some(2));
+    assert!(answer.err.contains("hindsight.toml") && answer.err.contains("hindsight init"), "{}", answer.err);
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_help_with_0() {
+    let folder = Folder::new();
+    assert_eq!(hindsight(&folder, &["validat"]).exit, Some(2));
+    assert_eq!(hindsight(&folder, &[]).exit, Some(2));
+    assert_eq!(hindsight(&folder, &["validate", "--jsn"]).exit, Some(2));
+    let help = hindsight(&folder, &["--help"]);
+    assert!(help.exit == Some(0) && help.out.contains("Examples:"), "{}", help.out);
+}

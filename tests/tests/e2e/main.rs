@@ -1,0 +1,3 @@
+//! Tests of the built program, driven from outside.
+
+mod configuration;

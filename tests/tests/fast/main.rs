@@ -1,0 +1,3 @@
+//! Tests over the library: no server, no process of the program.
+
+mod architecture;
