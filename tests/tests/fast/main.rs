@@ -1,3 +1,5 @@
 //! Tests over the library: no server, no process of the program.
 
 mod architecture;
+mod cases;
+mod property;
