@@ -1,6 +1,10 @@
 //! The harness of the tests: the program and servers from outside, the oracle, contract suites.
 
 pub mod components;
+pub mod dump;
+pub mod generator;
+pub mod mysql;
 pub mod oracle;
 pub mod program;
 pub mod tables;
+pub mod wall_clock;
