@@ -5,6 +5,8 @@ pub mod dump;
 pub mod generator;
 pub mod mysql;
 pub mod oracle;
+pub mod binlog;
+pub mod contract;
 pub mod program;
 pub mod tables;
 pub mod wall_clock;
