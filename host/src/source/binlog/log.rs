@@ -169,13 +169,24 @@ impl Log {
     pub fn decompress(&mut self, data: Vec<u8>) -> Result<(), SourceError> {
         let decoder = zstd::stream::read::Decoder::new(Cursor::new(data));
         let decoder = decoder.map_err(|error| self.broken_payload(&error.to_string()))?;
-        self.unpacked = Some(Framer::new(Box::new(BufReader::new(decoder)), 0));
-        Ok(())
+        self.enter_payload(Box::new(BufReader::new(decoder)))
     }
 
     /// The same for a payload that is not compressed.
     pub fn unpack(&mut self, data: Vec<u8>) -> Result<(), SourceError> {
-        self.unpacked = Some(Framer::new(Box::new(Cursor::new(data)), 0));
+        self.enter_payload(Box::new(Cursor::new(data)))
+    }
+
+    /// The transaction that is over ended its payload too: what comes next stands behind the envelope.
+    pub fn leave_payload(&mut self) -> Result<(), SourceError> {
+        if self.unpacked.is_none() {
+            return Ok(());
+        }
+        if self.peek_inner()? {
+            return Err(self.broken_payload("it goes on after its transaction's end"));
+        }
+        self.unpacked = None;
+        self.framer.consume(self.peeked);
         Ok(())
     }
 
@@ -209,6 +220,14 @@ impl Log {
 
     fn path(&self) -> &Path {
         &self.files[self.current]
+    }
+
+    fn enter_payload(&mut self, events: Box<dyn Read + Send>) -> Result<(), SourceError> {
+        if self.unpacked.is_some() {
+            return Err(self.broken_payload("it holds another compressed transaction"));
+        }
+        self.unpacked = Some(Framer::new(events, 0));
+        Ok(())
     }
 
     fn peek_inner(&mut self) -> Result<bool, SourceError> {

@@ -104,10 +104,12 @@ impl BinlogFile {
                 }
                 Step::Committed => {
                     self.log.consume();
+                    self.log.leave_payload()?;
                     self.changes.commit(self.log.place());
                 }
                 Step::RolledBack => {
                     self.log.consume();
+                    self.log.leave_payload()?;
                     self.changes.roll_back(self.log.place())?;
                 }
                 Step::Reread => {
