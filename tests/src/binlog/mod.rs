@@ -7,10 +7,12 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use hindsight::event::Op;
+use hindsight::civil::Zone;
+use hindsight::event::{Op, Position};
+use hindsight::source::{BinlogFile, BinlogFileSettings, SourceError, TableFilter};
 
 use crate::contract::source::Seen;
-pub use table::{Cell, Kind, Table};
+pub use table::{Cell, Column, Kind, Table};
 
 /// Type codes of events.
 pub mod kind {
@@ -60,7 +62,10 @@ pub struct Events {
     pub changes: Vec<Seen>,
     /// How many of `changes` each transaction with any has made.
     pub transactions: Vec<usize>,
+    /// Places between transactions: the byte, and how many of `changes` come before it.
+    pub edges: Vec<(usize, usize)>,
     checksum: bool,
+    inside_transaction: bool,
     /// Of the transaction in hand.
     number: u64,
     gtid: Option<String>,
@@ -102,7 +107,9 @@ impl Events {
             starts: Vec::new(),
             changes: Vec::new(),
             transactions: Vec::new(),
+            edges: Vec::new(),
             checksum: false,
+            inside_transaction: false,
             number,
             gtid: None,
             begun_at: 0,
@@ -127,6 +134,9 @@ impl Events {
         if self.checksum {
             let crc = crc32fast::hash(&self.bytes[start..]);
             self.bytes.extend_from_slice(&crc.to_le_bytes());
+        }
+        if !self.inside_transaction {
+            self.edges.push((self.bytes.len(), self.changes.len()));
         }
         self
     }
@@ -162,6 +172,7 @@ impl Events {
         let at = self.bytes.len() as u64;
         self.changes.extend(inner.changes.iter().map(|change| Seen { at, ..change.clone() }));
         self.transactions.extend(&inner.transactions);
+        self.inside_transaction = false;
         self.payload_of(compression, inner.bytes.len(), &data)
     }
 
@@ -219,6 +230,13 @@ impl Events {
         self.event(kind::QUERY, &body)
     }
 
+    /// A statement that commits by itself.
+    pub fn ddl(&mut self, text: &[u8]) -> &mut Self {
+        self.gtid();
+        self.inside_transaction = false;
+        self.query("shop", text)
+    }
+
     pub fn xid(&mut self) -> &mut Self {
         self.end_transaction();
         self.event(kind::XID, &self.number.to_le_bytes())
@@ -233,6 +251,7 @@ impl Events {
     /// What the transaction in hand has changed counts for nothing.
     pub fn rollback(&mut self) -> &mut Self {
         self.changes.truncate(self.begun_at);
+        self.inside_transaction = false;
         self.query("shop", b"ROLLBACK")
     }
 
@@ -312,10 +331,12 @@ impl Events {
 
     fn begin_transaction(&mut self) {
         self.number += 1;
+        self.inside_transaction = true;
         self.begun_at = self.changes.len();
     }
 
     fn end_transaction(&mut self) {
+        self.inside_transaction = false;
         if self.changes.len() > self.begun_at {
             self.transactions.push(self.changes.len() - self.begun_at);
         }
@@ -346,6 +367,23 @@ impl Events {
             self.changes.push(Seen { table, op, time_us: self.commit_us() as i64, before, after, at, gtid });
         }
     }
+}
+
+/// Opens files of a folder with the tables of database `shop` captured.
+pub fn open(
+    folder: &Path,
+    names: &[&str],
+    batch_changes_max: usize,
+    start: Option<&Position>,
+) -> Result<BinlogFile, SourceError> {
+    let settings = BinlogFileSettings {
+        files: names.iter().map(|name| folder.join(name)).collect(),
+        tables: TableFilter::parse(&["shop.*"]).expect("a pattern"),
+        zone: Zone::UTC,
+        batch_changes_max,
+        batch_bytes_max: 16 << 20,
+    };
+    BinlogFile::open(settings, start)
 }
 
 /// MySQL's length-encoded integer.

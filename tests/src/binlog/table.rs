@@ -71,6 +71,11 @@ impl Table {
         Table::new("shop.item_assets", &columns)
     }
 
+    /// A row of the reference table, registered at its own microsecond.
+    pub fn item(id: i64, owner: i64, info: &str) -> Vec<Cell> {
+        vec![Cell::Int(id), Cell::Int(owner), Cell::text(info), Cell::Int(1_700_000_000_000_000 + id)]
+    }
+
     /// A table that is not captured.
     pub fn foreign(name: &str) -> Self {
         Table { captured: false, ..Table::new(name, &[("id", Kind::Int), ("note", Kind::LongText)]) }

@@ -3,24 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hindsight::civil::{self, Zone};
+use hindsight::civil;
 use hindsight::event::{Op, Position};
+use hindsight::source::Source;
 use hindsight::source::cases::{Case, CaseSource};
-use hindsight::source::{BinlogFile, BinlogFileSettings, Source, TableFilter};
-use hindsight_tests::binlog::{Cell, Events, Kind, Table, UNCOMPRESSED};
+use hindsight_tests::binlog::{self, Cell, Events, Kind, Table, UNCOMPRESSED};
 use hindsight_tests::contract::source::{Seen, Subject, check, read};
 use hindsight_tests::program::Folder;
-
-/// Opens `files` of the folder with the tables of database `shop` captured.
-fn subject_files(folder: &Folder, names: &[&str], batch: usize) -> BinlogFileSettings {
-    BinlogFileSettings {
-        files: names.iter().map(|name| folder.path().join(name)).collect(),
-        tables: TableFilter::parse(&["shop.*"]).unwrap(),
-        zone: Zone::UTC,
-        batch_changes_max: batch,
-        batch_bytes_max: 16 << 20,
-    }
-}
 
 async fn check_files(files: &[(&str, &Events)]) {
     let folder = Folder::new();
@@ -32,14 +21,13 @@ async fn check_files(files: &[(&str, &Events)]) {
     }
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
     let open = |batch, start: Option<&Position>| {
-        let source = BinlogFile::open(subject_files(&folder, &names, batch), start)?;
-        Ok(Box::new(source) as Box<dyn Source>)
+        Ok(Box::new(binlog::open(folder.path(), &names, batch, start)?) as Box<dyn Source>)
     };
     check(&Subject { open: &open, changes: &changes, transactions: &transactions }).await;
 }
 
-fn row(id: i64, owner: i64, info: &str) -> Vec<Cell> {
-    vec![Cell::Int(id), Cell::Int(owner), Cell::text(info), Cell::Int(1_700_000_000_000_000 + id)]
+fn item(id: i64, owner: i64, info: &str) -> Vec<Cell> {
+    Table::item(id, owner, info)
 }
 
 /// Every kind of transaction that the source reads, ending with a large one.
@@ -48,35 +36,35 @@ fn every_kind_of_transaction(table: &Table) -> Events {
     let note = vec![Cell::Int(1), Cell::text("a note")];
     let mut log = Events::new();
     log.transaction(|t| {
-        t.table_map(90, table).insert(90, table, &[row(1, 7, "a"), row(2, 7, "b"), row(3, 8, "ü€😀")]);
+        t.table_map(90, table).insert(90, table, &[item(1, 7, "a"), item(2, 7, "b"), item(3, 8, "ü€😀")]);
     });
     // Only what is not captured.
     log.transaction(|t| {
         t.table_map(91, &foreign).insert(91, &foreign, &[note.clone()]);
     });
-    log.gtid().query("shop", b"CREATE INDEX i ON item_assets (owner_id)");
-    log.anonymous_gtid().begin().table_map(90, table).update(90, table, &[(row(1, 7, "a"), row(1, 8, "a2"))]).xid();
-    log.tagged_gtid("blue").begin().table_map(90, table).delete(90, table, &[row(2, 7, "b")]).commit();
+    log.ddl(b"CREATE INDEX i ON item_assets (owner_id)");
+    log.anonymous_gtid().begin().table_map(90, table).update(90, table, &[(item(1, 7, "a"), item(1, 8, "a2"))]).xid();
+    log.tagged_gtid("blue").begin().table_map(90, table).delete(90, table, &[item(2, 7, "b")]).commit();
     // A changed primary key among others.
     log.transaction(|t| {
-        let moved = [(row(3, 8, "c"), row(4, 8, "c")), (row(1, 8, "a2"), row(1, 8, "a3"))];
-        t.table_map(90, table).update(90, table, &moved).insert(90, table, &[row(5, 9, "")]);
+        let moved = [(item(3, 8, "c"), item(4, 8, "c")), (item(1, 8, "a2"), item(1, 8, "a3"))];
+        t.table_map(90, table).update(90, table, &moved).insert(90, table, &[item(5, 9, "")]);
     });
-    log.gtid().begin().table_map(90, table).insert(90, table, &[row(99, 7, "never was")]).rollback();
+    log.gtid().begin().table_map(90, table).insert(90, table, &[item(99, 7, "never was")]).rollback();
     log.compressed(|t| {
-        t.table_map(90, table).insert(90, table, &[row(6, 7, "packed"), row(7, 7, "packed")]);
+        t.table_map(90, table).insert(90, table, &[item(6, 7, "packed"), item(7, 7, "packed")]);
     });
     log.compressed(|t| {
-        t.table_map(90, table).delete(90, table, &[row(6, 7, "packed")]);
+        t.table_map(90, table).delete(90, table, &[item(6, 7, "packed")]);
     });
     log.gtid();
     let mut inner = log.inside();
-    inner.begin().table_map(90, table).insert(90, table, &[row(8, 9, "packed as it is")]).xid();
+    inner.begin().table_map(90, table).insert(90, table, &[item(8, 9, "packed as it is")]).xid();
     log.payload(UNCOMPRESSED, &inner);
     log.transaction(|t| {
         t.table_map(90, table).table_map(91, &foreign);
         for i in 0..5 {
-            t.insert(90, table, &[row(20 + 2 * i, 3, "large"), row(21 + 2 * i, 4, "large")]);
+            t.insert(90, table, &[item(20 + 2 * i, 3, "large"), item(21 + 2 * i, 4, "large")]);
             t.insert(91, &foreign, &[note.clone()]);
         }
     });
@@ -94,7 +82,7 @@ async fn a_binlog_file_without_checksums_keeps_the_contract() {
     let mut log = Events::without_checksums();
     for id in 0..3 {
         log.transaction(|t| {
-            t.table_map(90, &table).insert(90, &table, &[row(2 * id, 7, "a"), row(2 * id + 1, 8, "b")]);
+            t.table_map(90, &table).insert(90, &table, &[item(2 * id, 7, "a"), item(2 * id + 1, 8, "b")]);
         });
     }
     check_files(&[("binlog.000001", &log)]).await;
@@ -105,7 +93,7 @@ async fn several_binlog_files_keep_the_contract_also_where_a_table_id_means_anot
     let table = Table::item_assets();
     let mut wide = Table::item_assets();
     wide.columns.extend(Table::new("shop.more", &[("more", Kind::Int)]).columns);
-    let wider = |id| [row(id, 7, "wide"), vec![Cell::Null]].concat();
+    let wider = |id| [item(id, 7, "wide"), vec![Cell::Null]].concat();
 
     let mut first = every_kind_of_transaction(&table);
     first.rotate("binlog.000002");
@@ -115,7 +103,7 @@ async fn several_binlog_files_keep_the_contract_also_where_a_table_id_means_anot
     });
     // Back again in the same file, under the same id: the batch must end between them.
     second.transaction(|t| {
-        t.table_map(90, &table).insert(90, &table, &[row(32, 7, "a"), row(33, 7, "b"), row(34, 7, "c")]);
+        t.table_map(90, &table).insert(90, &table, &[item(32, 7, "a"), item(33, 7, "b"), item(34, 7, "c")]);
     });
     second.stop();
     // A file of a server that was only started and stopped.
@@ -125,11 +113,11 @@ async fn several_binlog_files_keep_the_contract_also_where_a_table_id_means_anot
     let sibling = Table { name: "shop.siblings".into(), ..Table::item_assets() };
     fourth.transaction(|t| {
         t.table_map(90, &sibling).table_map(91, &table);
-        t.insert(90, &sibling, &[row(1, 1, "other table")]).insert(91, &table, &[row(40, 7, "a")]);
-        t.delete(90, &sibling, &[row(1, 1, "other table")]);
+        t.insert(90, &sibling, &[item(1, 1, "other table")]).insert(91, &table, &[item(40, 7, "a")]);
+        t.delete(90, &sibling, &[item(1, 1, "other table")]);
     });
     fourth.compressed(|t| {
-        t.table_map(90, &table).insert(90, &table, &[row(41, 7, "a"), row(42, 7, "b"), row(43, 7, "c")]);
+        t.table_map(90, &table).insert(90, &table, &[item(41, 7, "a"), item(42, 7, "b"), item(43, 7, "c")]);
     });
     let files =
         [("binlog.000001", &first), ("binlog.000002", &second), ("binlog.000003", &third), ("binlog.000004", &fourth)];
@@ -148,16 +136,15 @@ async fn the_position_moves_on_over_a_long_stretch_of_foreign_changes() {
     }
     let folder = Folder::new();
     log.transaction(|t| {
-        t.table_map(90, &table).insert(90, &table, &[row(1, 7, "after it all")]);
+        t.table_map(90, &table).insert(90, &table, &[item(1, 7, "after it all")]);
     });
     log.write(folder.path(), "binlog.000001");
-    let settings = subject_files(&folder, &["binlog.000001"], 1000);
-    let mut source = BinlogFile::open(settings.clone(), None).unwrap();
-    let handed = read(&mut source).await;
+    let open = |start| binlog::open(folder.path(), &["binlog.000001"], 1000, start).unwrap();
+    let handed = read(&mut open(None)).await;
     let sizes: Vec<usize> = handed.iter().map(|(changes, _)| changes.len()).collect();
     assert_eq!(sizes, [0, 0, 1], "two empty batches in 150 MB");
     for (_, position) in &handed[..2] {
-        let rest = read(&mut BinlogFile::open(settings.clone(), Some(position)).unwrap()).await;
+        let rest = read(&mut open(Some(position))).await;
         assert_eq!(rest.iter().map(|(changes, _)| changes.len()).sum::<usize>(), 1, "from {position:?}");
     }
 }
