@@ -99,7 +99,7 @@ impl Changes {
         }
     }
 
-    /// Goes on at a checkpoint's place.
+    /// Begins at a checkpoint's place, or at the first file's beginning: a place that need not be handed out again.
     pub fn resume(&mut self, place: Place) {
         (self.skip, self.skip_crc) = (place.skip, place.crc);
         self.handed_out = place.clone();

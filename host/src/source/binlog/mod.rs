@@ -59,11 +59,7 @@ impl BinlogFile {
         };
         let log = Log::open(settings.files.clone(), place.as_ref())?;
         let mut changes = Changes::new(settings, log.file_name());
-        if let Some(place) = place {
-            changes.resume(place);
-        } else {
-            changes.reached(log.place());
-        }
+        changes.resume(place.unwrap_or_else(|| log.place()));
         Ok(BinlogFile { log, changes, failed: None, ended: false })
     }
 
