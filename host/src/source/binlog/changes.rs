@@ -217,6 +217,12 @@ impl Changes {
         };
         match event.kind {
             kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED => {
+                if self.in_transaction() {
+                    return Err(self.stop(
+                        placed.at,
+                        &format!("another transaction begins here, before {} has ended; the file is damaged, copy it from the server again", self.transaction_name()),
+                    ));
+                }
                 let header::GtidEvent { gtid, commit_us } = header::gtid(event).map_err(short)?;
                 let time_us = commit_us.map(|instant| self.settings.zone.wall_clock(instant));
                 self.transaction = Some(InHand { gtid, time_us, ..InHand::default() });
