@@ -49,6 +49,9 @@ impl Log {
             let metadata = std::fs::metadata(file);
             let metadata = metadata
                 .map_err(|error| SourceError::Unfit(format!("open binlog file {}: {error}", file.display())))?;
+            if metadata.is_dir() {
+                return Err(SourceError::Unfit(format!("{} is a folder; name the binlog files in it", file.display())));
+            }
             sizes.push(metadata.len());
         }
         let first = match place {
@@ -262,6 +265,17 @@ impl Log {
                     next.display()
                 )));
             }
+            Some(None) if numbered(&self.name).is_some_and(|(stem, number)| {
+                numbered(&base_name(next)).is_some_and(|next| next.0 == stem && next.1 != number + 1)
+            }) =>
+            {
+                return Err(SourceError::Unfit(format!(
+                    "{} is the last file before the server stopped, and the next of source.files is {}, which does not follow it; the rows \
+                     between them would be lost. List every file in order",
+                    self.name,
+                    next.display()
+                )));
+            }
             Some(_) => {}
             None => {
                 return Err(SourceError::Unfit(format!(
@@ -377,4 +391,10 @@ fn frame_error(error: FrameError, name: &str, path: &Path) -> SourceError {
 
 fn base_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// `binlog.000007` as its name and number.
+fn numbered(name: &str) -> Option<(&str, u64)> {
+    let (stem, number) = name.rsplit_once('.')?;
+    Some((stem, number.parse().ok()?))
 }
