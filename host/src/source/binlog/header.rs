@@ -102,10 +102,10 @@ pub fn parse(bytes: &[u8], checksum: bool) -> Result<Event<'_>, EventError> {
     })
 }
 
-/// A FORMAT_DESCRIPTION's body: the server's version, and whether the file's events have checksums.
+/// A FORMAT_DESCRIPTION's body: the server's version, and the algorithm of the file's checksums (0 none, 1 CRC-32).
 pub struct Format {
     pub server_version: String,
-    pub checksum: bool,
+    pub checksum_algorithm: u8,
 }
 
 /// `body`: everything after the header (checksum algorithm and checksum are its last five bytes).
@@ -115,7 +115,7 @@ pub fn format(body: &[u8]) -> Result<Format, Short> {
     let version = reader.take(50)?;
     let server_version = String::from_utf8_lossy(version).trim_end_matches('\0').to_owned();
     let algorithm = body.len().checked_sub(5).and_then(|at| body.get(at)).ok_or(Short)?;
-    Ok(Format { server_version, checksum: *algorithm == 1 })
+    Ok(Format { server_version, checksum_algorithm: *algorithm })
 }
 
 /// What a GTID event says of its transaction.

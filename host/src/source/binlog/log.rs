@@ -327,7 +327,7 @@ impl OpenFile {
         let mut framer = Framer::new(file, MAGIC.len() as u64);
         let mut hasher = crc32fast::Hasher::new();
         let mut left = size - MAGIC.len() as u64;
-        let (bytes, format) = {
+        let (bytes, checksum) = {
             let frame = framer.peek(left).map_err(|error| frame_error(error, &name, path))?;
             let frame = frame.ok_or_else(|| unfit("is a binlog without any event".into()))?;
             if frame.bytes[4] != kind::FORMAT_DESCRIPTION {
@@ -344,21 +344,26 @@ impl OpenFile {
                     format.server_version
                 )));
             }
-            let event =
-                header::parse(frame.bytes, format.checksum).map_err(|error| event_error(error, &name, frame.at))?;
+            // This event has a checksum whatever the others have: else one flipped bit would turn theirs off.
+            let event = header::parse(frame.bytes, true).map_err(|error| event_error(error, &name, frame.at))?;
             hasher.update(&frame.bytes[..4]);
             hasher.update(event.body);
-            (frame.bytes.len(), format)
+            let checksum = match format.checksum_algorithm {
+                0 => false,
+                1 => true,
+                unknown => return Err(unfit(format!("its events have checksum algorithm {unknown}, which is not known; use a newer version of hindsight"))),
+            };
+            (frame.bytes.len(), checksum)
         };
         framer.consume(bytes);
         left -= bytes as u64;
         if let Ok(Some(frame)) = framer.peek(left)
             && frame.bytes[4] == kind::PREVIOUS_GTIDS
-            && let Ok(event) = header::parse(frame.bytes, format.checksum)
+            && let Ok(event) = header::parse(frame.bytes, checksum)
         {
             hasher.update(event.body);
         }
-        Ok(OpenFile { framer, size, name, fingerprint: hasher.finalize(), checksum: format.checksum })
+        Ok(OpenFile { framer, size, name, fingerprint: hasher.finalize(), checksum })
     }
 }
 
