@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::BinlogFileSettings;
 use super::frame::{Bytes, Short};
-use super::header::{self, Compression, Payload, kind};
+use super::header::{self, Payload, kind};
 use super::log::Placed;
 use super::position::Place;
 use super::row::{self, Column};
@@ -23,7 +23,6 @@ use crate::source::SourceError;
 pub enum Step<'a> {
     Next,
     Unpack(Payload<'a>),
-    Decompress(Payload<'a>),
     Rotate(String),
     /// The server stopped here.
     Stopped,
@@ -237,14 +236,7 @@ impl Changes {
                 let (database, text) = header::query(event.body).map_err(short)?;
                 self.query(placed.at, &String::from_utf8_lossy(database), text)
             }
-            kind::TRANSACTION_PAYLOAD => {
-                let payload = header::payload(event.body).map_err(short)?;
-                match payload.compression {
-                    Compression::None => Ok(Step::Unpack(payload)),
-                    Compression::Zstd => Ok(Step::Decompress(payload)),
-                    Compression::Unknown(unknown) => Err(self.stop(placed.at, &format!("the transaction is compressed by method {unknown}, which is not known"))),
-                }
-            }
+            kind::TRANSACTION_PAYLOAD => Ok(Step::Unpack(header::payload(event.body).map_err(short)?)),
             kind::ROTATE => {
                 let name = event.body.get(8..).unwrap_or_default();
                 Ok(Step::Rotate(String::from_utf8_lossy(name).into_owned()))

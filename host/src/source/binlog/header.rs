@@ -213,6 +213,8 @@ pub fn query(body: &[u8]) -> Result<(&[u8], &[u8]), Short> {
 /// A TRANSACTION_PAYLOAD's parts.
 pub struct Payload<'a> {
     pub compression: Compression,
+    /// Bytes of its events; the server always writes it.
+    pub unpacked_bytes: Option<u64>,
     pub data: &'a [u8],
 }
 
@@ -225,7 +227,7 @@ pub enum Compression {
 
 pub fn payload(body: &[u8]) -> Result<Payload<'_>, Short> {
     let mut body = Bytes(body);
-    let (mut size, mut compression) = (None, Compression::Unknown(u64::MAX));
+    let (mut size, mut unpacked_bytes, mut compression) = (None, None, Compression::Unknown(u64::MAX));
     loop {
         match body.lenenc()? {
             0 => break,
@@ -240,11 +242,12 @@ pub fn payload(body: &[u8]) -> Result<Payload<'_>, Short> {
                             unknown => Compression::Unknown(unknown),
                         }
                     }
+                    3 => unpacked_bytes = Some(value.lenenc()?),
                     _ => {}
                 }
             }
         }
     }
     let size = size.map_or(Ok(body.0.len()), |size| usize::try_from(size).map_err(|_| Short))?;
-    Ok(Payload { compression, data: body.take(size)? })
+    Ok(Payload { compression, unpacked_bytes, data: body.take(size)? })
 }

@@ -5,7 +5,7 @@ use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::frame::{FrameError, Framer};
-use super::header::{self, Event, EventError, kind};
+use super::header::{self, Compression, Event, EventError, kind};
 use super::position::Place;
 use crate::event::Progress;
 use crate::source::SourceError;
@@ -26,6 +26,8 @@ pub struct Log {
     /// The file says that it is finished, and by what name the next one goes.
     finished: Option<Option<String>>,
     unpacked: Option<Unpacked>,
+    /// How many bytes it has, as its envelope says.
+    unpacked_bytes: Option<u64>,
     entered: bool,
     /// Bytes of the file's event that was peeked, and of the inner one.
     peeked: usize,
@@ -75,6 +77,7 @@ impl Log {
             checksum: opened.checksum,
             finished: None,
             unpacked: None,
+            unpacked_bytes: None,
             entered: false,
             peeked: 0,
             peeked_inner: 0,
@@ -169,15 +172,32 @@ impl Log {
     }
 
     /// Goes into a compressed transaction; its envelope is consumed when its last event is.
-    pub fn decompress(&mut self, data: Vec<u8>) -> Result<(), SourceError> {
-        let decoder = zstd::stream::read::Decoder::new(Cursor::new(data));
-        let decoder = decoder.map_err(|error| self.broken_payload(&error.to_string()))?;
-        self.enter_payload(Box::new(BufReader::new(decoder)))
-    }
-
-    /// The same for a payload that is not compressed.
-    pub fn unpack(&mut self, data: Vec<u8>) -> Result<(), SourceError> {
-        self.enter_payload(Box::new(Cursor::new(data)))
+    pub fn unpack(
+        &mut self,
+        compression: Compression,
+        unpacked_bytes: Option<u64>,
+        data: Vec<u8>,
+    ) -> Result<(), SourceError> {
+        if self.unpacked.is_some() {
+            return Err(self.broken_payload("it holds another compressed transaction"));
+        }
+        let events: Box<dyn Read + Send> = match compression {
+            Compression::None => Box::new(Cursor::new(data)),
+            Compression::Zstd => match zstd::stream::read::Decoder::new(Cursor::new(data)) {
+                Ok(decoder) => Box::new(BufReader::new(decoder)),
+                Err(error) => return Err(self.broken_payload(&error.to_string())),
+            },
+            Compression::Unknown(unknown) => {
+                return Err(SourceError::Stop(format!(
+                    "{}:{}: the transaction is compressed by method {unknown}, which is not known; use a newer version of hindsight",
+                    self.name,
+                    self.framer.offset()
+                )));
+            }
+        };
+        self.unpacked = Some(Framer::new(events, 0));
+        self.unpacked_bytes = unpacked_bytes;
+        Ok(())
     }
 
     /// The transaction that is over ended its payload too: what comes next stands behind the envelope.
@@ -225,14 +245,6 @@ impl Log {
         &self.files[self.current]
     }
 
-    fn enter_payload(&mut self, events: Box<dyn Read + Send>) -> Result<(), SourceError> {
-        if self.unpacked.is_some() {
-            return Err(self.broken_payload("it holds another compressed transaction"));
-        }
-        self.unpacked = Some(Framer::new(events, 0));
-        Ok(())
-    }
-
     fn peek_inner(&mut self) -> Result<bool, SourceError> {
         let Some(inner) = &mut self.unpacked else { return Ok(false) };
         match inner.peek(u64::MAX) {
@@ -240,7 +252,15 @@ impl Log {
                 self.peeked_inner = frame.bytes.len();
                 Ok(true)
             }
-            Ok(None) => Ok(false),
+            Ok(None) => {
+                let got = inner.offset();
+                match self.unpacked_bytes {
+                    Some(packed) if packed != got => {
+                        Err(self.broken_payload(&format!("{packed} bytes were packed, {got} came out")))
+                    }
+                    _ => Ok(false),
+                }
+            }
             Err(FrameError::Truncated { .. }) => Err(self.broken_payload("it ends inside an event")),
             Err(FrameError::Corrupt { size, .. }) => Err(self.broken_payload(&format!("an event of {size} bytes"))),
             Err(FrameError::Io(error)) => Err(self.broken_payload(&error.to_string())),

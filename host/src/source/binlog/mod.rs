@@ -19,6 +19,7 @@ use super::{Source, SourceError, TableFilter};
 use crate::civil::Zone;
 use crate::event::{Batch, Position};
 use changes::{Changes, Step};
+use header::Payload;
 use log::Log;
 use position::Place;
 
@@ -82,13 +83,9 @@ impl BinlogFile {
             }
             match self.changes.step(&self.log.event()?)? {
                 Step::Next => self.log.consume(),
-                Step::Unpack(payload) => {
-                    let payload = payload.data.to_vec();
-                    self.log.unpack(payload)?;
-                }
-                Step::Decompress(payload) => {
-                    let payload = payload.data.to_vec();
-                    self.log.decompress(payload)?;
+                Step::Unpack(Payload { compression, unpacked_bytes, data }) => {
+                    let data = data.to_vec();
+                    self.log.unpack(compression, unpacked_bytes, data)?;
                 }
                 Step::Rotate(name) => {
                     self.log.consume();
