@@ -82,6 +82,24 @@ struct Mapped {
     captured: Option<(u32, Arc<[Column]>)>,
 }
 
+/// Why an event's rows cannot be taken.
+enum Flaw {
+    Short,
+    /// The image carries no column.
+    NoColumns,
+    /// A resumed transaction is not the one that was begun.
+    OtherLog,
+}
+
+impl From<Short> for Flaw {
+    fn from(_: Short) -> Self {
+        Flaw::Short
+    }
+}
+
+const OTHER_LOG: &str =
+    "the changes before this place are not those that the checkpoint counted; the log is another one. Start a new history";
+
 impl Changes {
     pub fn new(settings: BinlogFileSettings, log_name: &str) -> Self {
         Changes {
@@ -362,20 +380,21 @@ impl Changes {
             ));
         };
         let Some((table, columns)) = map.captured.clone() else { return Ok(Step::Next) };
-        match self.decode(placed, body, op, table, &columns) {
-            Ok(true) => Ok(Step::Next),
-            Ok(false) => Err(self.stop(
-                placed.at,
-                "the changes before this place are not those that the checkpoint counted; the log is another one. Start a new history",
-            )),
-            Err(Short) => {
-                let name = &self.batch.tables[table as usize].name;
-                Err(self.stop(placed.at, &format!("a row of {name} is shorter than its table map says; the file is damaged, copy it from the server again")))
+        let Err(flaw) = self.decode(placed, body, op, table, &columns) else { return Ok(Step::Next) };
+        let name = &self.batch.tables[table as usize].name;
+        let text = match flaw {
+            Flaw::OtherLog => OTHER_LOG.to_owned(),
+            Flaw::Short => {
+                format!("a row of {name} is shorter than its table map says; the file is damaged, copy it from the server again")
             }
-        }
+            Flaw::NoColumns => format!(
+                "a row image of {name} has no column at all; set binlog_row_image=FULL on the source and start from a newer log"
+            ),
+        };
+        Err(self.stop(placed.at, &text))
     }
 
-    /// Decodes an event's rows; false where a resumed transaction is not the one that was begun.
+    /// Decodes an event's rows.
     fn decode(
         &mut self,
         placed: &Placed<'_>,
@@ -383,7 +402,7 @@ impl Changes {
         op: Op,
         table: u32,
         columns: &[Column],
-    ) -> Result<bool, Short> {
+    ) -> Result<(), Flaw> {
         let event = &placed.event;
         body.take(2)?;
         if event.kind >= kind::WRITE_ROWS {
@@ -391,11 +410,14 @@ impl Changes {
             body.take(extra.checked_sub(2).ok_or(Short)?)?;
         }
         if body.lenenc()? != columns.len() as u64 {
-            return Err(Short);
+            return Err(Flaw::Short);
         }
         let mut bitmap = || {
             let bits = body.take(columns.len().div_ceil(8))?;
-            Ok((bits, (0..columns.len()).all(|i| row::bit(bits, i))))
+            let mut present = (0..columns.len()).filter(|&i| row::bit(bits, i));
+            // Rows without a byte cannot be counted: binlog_row_image=MINIMAL writes such for a row of defaults.
+            present.next().ok_or(Flaw::NoColumns)?;
+            Ok::<_, Flaw>((bits, present.count() + 1 == columns.len()))
         };
         let first = bitmap()?;
         let second = if op == Op::Update { bitmap()? } else { first };
@@ -418,7 +440,7 @@ impl Changes {
             transaction.n_rows += 1;
             if transaction.n_rows <= self.skip {
                 if transaction.n_rows == self.skip && crc32fast::hash(last) != self.skip_crc {
-                    return Ok(false);
+                    return Err(Flaw::OtherLog);
                 }
                 rows.truncate(one as usize);
                 continue;
@@ -438,7 +460,7 @@ impl Changes {
         }
         // Positions are handed out between events, so the last row's is the only one that is ever needed.
         transaction.crc = crc32fast::hash(last);
-        Ok(true)
+        Ok(())
     }
 
     fn shapeless(&self, at: u64, table: &str, error: ShapeError) -> SourceError {
