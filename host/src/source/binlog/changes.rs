@@ -352,9 +352,17 @@ impl Changes {
             let index = match known {
                 Some(index) if *self.batch.tables[index] == shape.schema => index,
                 Some(_) if self.mark.changes > 0 => return Ok(Step::Reread),
+                Some(index) if self.batch.changes.iter().any(|change| change.table as usize == index) => {
+                    return Err(self.stop(
+                        placed.at,
+                        &format!("{name} takes another shape inside a transaction, which no server writes; the file is damaged, copy it from the server again"),
+                    ));
+                }
                 Some(index) => {
                     self.batch.images[index] = Rows::new(shape.schema.fields.len());
                     self.batch.tables[index] = Arc::new(shape.schema);
+                    // Under other table ids the table may still have its old shape.
+                    self.maps.retain(|_, map| map.captured.as_ref().is_none_or(|(table, _)| *table as usize != index));
                     index
                 }
                 None => {
