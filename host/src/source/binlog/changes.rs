@@ -146,28 +146,29 @@ impl Changes {
     }
 
     /// The transaction in hand is whole; the next one begins at `place`.
-    pub fn commit(&mut self, place: Place) {
-        if self.transaction.take().is_some_and(|transaction| transaction.n_rows > 0) {
-            // What was done before is passed over in the first transaction only.
-            self.skip = 0;
+    pub fn commit(&mut self, place: Place) -> Result<(), SourceError> {
+        // What was done before is passed over in the first transaction, which has it all.
+        if std::mem::take(&mut self.skip) > self.transaction.as_ref().map_or(0, |transaction| transaction.n_rows) {
+            return Err(self.stop(place.at, OTHER_LOG));
         }
+        self.transaction = None;
         self.mark.changes = self.batch.changes.len();
         self.mark.transactions = self.batch.transactions.len();
         self.mark.rows.clear();
         self.mark.rows.extend(self.batch.images.iter().map(Rows::len));
         self.place = place;
+        Ok(())
     }
 
     pub fn roll_back(&mut self, place: Place) -> Result<(), SourceError> {
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.in_parts) {
+        if self.skip > 0 || self.transaction.as_ref().is_some_and(|transaction| transaction.in_parts) {
             return Err(SourceError::Stop(format!(
                 "{} was rolled back after a part of it was handed out; raise limits.batch above its size and start a new history",
                 self.transaction_name()
             )));
         }
         self.cut();
-        self.commit(place);
-        Ok(())
+        self.commit(place)
     }
 
     /// Whether it is time to hand out: enough whole transactions, or one transaction larger than a batch.

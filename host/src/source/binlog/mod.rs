@@ -98,7 +98,7 @@ impl BinlogFile {
                 Step::Committed => {
                     self.log.consume();
                     self.log.leave_payload()?;
-                    self.changes.commit(self.log.place());
+                    self.changes.commit(self.log.place())?;
                 }
                 Step::RolledBack => {
                     self.log.consume();
