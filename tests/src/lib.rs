@@ -1,4 +1,4 @@
-//! The harness of the tests: the program and servers from outside, the oracle, contract suites.
+//! The harness of the tests: the program and servers from outside, the oracle, contract suites, what benches need.
 
 pub mod components;
 pub mod dump;
@@ -10,3 +10,6 @@ pub mod contract;
 pub mod program;
 pub mod tables;
 pub mod wall_clock;
+pub mod asset_log;
+pub mod program;
+pub mod rounds;
