@@ -43,7 +43,9 @@ pub fn json(value: Value<'_>, logical: Logical) -> serde_json::Value {
         (Value::UInt(value), _) => i64::try_from(value).map_or_else(|_| value.to_string().into(), Into::into),
         (Value::Float(value), _) => value.into(),
         (Value::Text(text), _) => text.into(),
-        (Value::Bytes(bytes), _) => format!("0x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).into(),
+        (Value::Bytes(bytes), _) => {
+            format!("0x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).into()
+        }
     }
 }
 

@@ -37,11 +37,12 @@ pub async fn run(config: &Config, json: bool) -> Outcome<()> {
     .await;
     progress.end();
     let summary = outcome?;
-    report(config, &summary, started.elapsed(), json);
+    report(config, &summary, parts.start.is_some(), started.elapsed(), json);
     Ok(())
 }
 
-fn report(config: &Config, summary: &Summary, elapsed: Duration, json: bool) {
+/// `resumed`: whether an earlier run had read a part of the source.
+fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, json: bool) {
     let rate = (summary.changes() as f64 / elapsed.as_secs_f64().max(1e-3)) as u64;
     if json {
         let mut report = serde_json::to_value(summary).expect("a summary is plain data");
@@ -52,7 +53,11 @@ fn report(config: &Config, summary: &Summary, elapsed: Duration, json: bool) {
         return;
     }
     if summary.batches == 0 || summary.changes() == 0 {
-        println!("No change of {} was left to read.", config.source.tables.join(", "));
+        let tables = config.source.tables.join(", ");
+        match resumed {
+            true => println!("No change of {tables} was left to read: the history is up to date."),
+            false => println!("The source holds no change of {tables}. Are source.tables and source.files right?"),
+        }
         return;
     }
     println!(

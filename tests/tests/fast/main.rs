@@ -3,3 +3,5 @@
 mod architecture;
 mod cases;
 mod property;
+mod damaged_logs;
+mod source;
