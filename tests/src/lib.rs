@@ -1,15 +1,14 @@
 //! The harness of the tests: the program and servers from outside, the oracle, contract suites, what benches need.
 
+pub mod asset_log;
+pub mod binlog;
 pub mod components;
+pub mod contract;
 pub mod dump;
 pub mod generator;
 pub mod mysql;
 pub mod oracle;
-pub mod binlog;
-pub mod contract;
-pub mod program;
-pub mod tables;
-pub mod wall_clock;
-pub mod asset_log;
 pub mod program;
 pub mod rounds;
+pub mod tables;
+pub mod wall_clock;

@@ -2,6 +2,6 @@
 
 mod architecture;
 mod cases;
-mod property;
 mod damaged_logs;
+mod property;
 mod source;
