@@ -97,8 +97,7 @@ impl From<Short> for Flaw {
     }
 }
 
-const OTHER_LOG: &str =
-    "the changes before this place are not those that the checkpoint counted; the log is another one. Start a new history";
+const OTHER_LOG: &str = "the changes before this place are not those that the checkpoint counted; the log is another one. Start a new history";
 
 impl Changes {
     pub fn new(settings: BinlogFileSettings, log_name: &str) -> Self {
@@ -394,7 +393,9 @@ impl Changes {
         let text = match flaw {
             Flaw::OtherLog => OTHER_LOG.to_owned(),
             Flaw::Short => {
-                format!("a row of {name} is shorter than its table map says; the file is damaged, copy it from the server again")
+                format!(
+                    "a row of {name} is shorter than its table map says; the file is damaged, copy it from the server again"
+                )
             }
             Flaw::NoColumns => format!(
                 "a row image of {name} has no column at all; set binlog_row_image=FULL on the source and start from a newer log"

@@ -285,9 +285,10 @@ impl Log {
                     next.display()
                 )));
             }
-            Some(None) if numbered(&self.name).is_some_and(|(stem, number)| {
-                numbered(&base_name(next)).is_some_and(|next| next.0 == stem && next.1 != number + 1)
-            }) =>
+            Some(None)
+                if numbered(&self.name).is_some_and(|(stem, number)| {
+                    numbered(&base_name(next)).is_some_and(|next| next.0 == stem && next.1 != number + 1)
+                }) =>
             {
                 return Err(SourceError::Unfit(format!(
                     "{} is the last file before the server stopped, and the next of source.files is {}, which does not follow it; the rows \
@@ -371,7 +372,11 @@ impl OpenFile {
             let checksum = match format.checksum_algorithm {
                 0 => false,
                 1 => true,
-                unknown => return Err(unfit(format!("its events have checksum algorithm {unknown}, which is not known; use a newer version of hindsight"))),
+                unknown => {
+                    return Err(unfit(format!(
+                        "its events have checksum algorithm {unknown}, which is not known; use a newer version of hindsight"
+                    )));
+                }
             };
             (frame.bytes.len(), checksum)
         };

@@ -44,7 +44,10 @@ fn partial_updates_stop_for_a_captured_table_only() {
     });
     log.gtid().begin().table_map(90, &table);
     log.rows(kind::PARTIAL_UPDATE_ROWS, 90, &table, &[None, None], [].into_iter());
-    stops(&refused(&log), &["PARTIAL_UPDATE_ROWS", "shop.item_assets", "binlog_row_value_options", &place_of_last(&log)]);
+    stops(
+        &refused(&log),
+        &["PARTIAL_UPDATE_ROWS", "shop.item_assets", "binlog_row_value_options", &place_of_last(&log)],
+    );
 }
 
 #[test]

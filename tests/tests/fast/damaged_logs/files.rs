@@ -205,7 +205,9 @@ async fn a_checkpoint_that_counts_other_changes_than_the_log_holds_is_refused() 
     let handed = read(&mut binlog::open(folder.path(), &[NAME], 2, None).unwrap()).await;
     let inside = &handed[0].1.0;
     assert!(inside.contains("skip=3"), "{inside}");
-    for wrong in [inside.replace("skip=3", "skip=2"), inside.replace("skip=3", "skip=5"), inside.replace("skip=3", "skip=60")] {
+    for wrong in
+        [inside.replace("skip=3", "skip=2"), inside.replace("skip=3", "skip=5"), inside.replace("skip=3", "skip=60")]
+    {
         let got = outcome(&folder, &[NAME], 2, Some(&Position(wrong.clone()))).await;
         assert!(got.changes.is_empty(), "{wrong}: {:?}", got.changes);
         stops(&got.error.expect("another transaction"), &["not those that the checkpoint counted", NAME]);
@@ -215,7 +217,10 @@ async fn a_checkpoint_that_counts_other_changes_than_the_log_holds_is_refused() 
 #[test]
 fn the_stand_in_for_a_server_writes_what_servers_write() {
     let log = Events::new();
-    assert_eq!(log.starts.iter().map(|start| start.1).collect::<Vec<_>>(), [kind::FORMAT_DESCRIPTION, kind::PREVIOUS_GTIDS]);
+    assert_eq!(
+        log.starts.iter().map(|start| start.1).collect::<Vec<_>>(),
+        [kind::FORMAT_DESCRIPTION, kind::PREVIOUS_GTIDS]
+    );
     let real = std::fs::read(repository().join("tests/fixtures/minimal-metadata.binlog")).unwrap();
     // From the header's length to the checksum's algorithm.
     assert_eq!(log.bytes[0x4f..=0x7a], real[0x4f..=0x7a], "post-header lengths and checksum algorithm");

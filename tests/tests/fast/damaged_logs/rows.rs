@@ -57,7 +57,12 @@ fn a_partial_image_leaves_the_other_columns_absent() {
                 columns.iter().for_each(|&column| bitmap[column / 8] |= 1 << (column % 8));
                 Some(bitmap)
             };
-            let images = [vec![Cell::Int(3)], vec![Cell::Int(3), Cell::Null], vec![Cell::Int(4)], vec![Cell::Int(4), Cell::Int(5)]];
+            let images = [
+                vec![Cell::Int(3)],
+                vec![Cell::Int(3), Cell::Null],
+                vec![Cell::Int(4)],
+                vec![Cell::Int(4), Cell::Int(5)],
+            ];
             let mut log = Events::new();
             log.transaction(|t| {
                 t.table_map(90, &table);
