@@ -10,10 +10,10 @@ use hindsight::event::{Batch, Field, Logical, Op, RowChange, TableSchema, Transa
 use hindsight::groups::{self, Groups};
 use hindsight::history::EntityRows;
 use hindsight::rows::{Rows, Value};
-use hindsight::rule::bindings::{types, wit};
 use hindsight::rule::{Component, Limits, Plan, Rule, WasmRule};
 use hindsight_rule::native;
 use hindsight_tests::asset_log::{Random, TABLE};
+use hindsight_tests::linked_in;
 use hindsight_tests::rounds::{Variant, interleaved, rate};
 use scd2_by_owner::ByOwner;
 
@@ -33,7 +33,8 @@ fn main() -> ExitCode {
     let mut wasm = WasmRule::new(component, Vec::new()).expect("the rule knows its defaults");
     let table = Arc::new(table());
     let plan = wasm.configure(std::slice::from_ref(&table)).expect("the rule takes the reference table");
-    let (linked_in, _) = native::Instance::<ByOwner>::configure(&[native_table(&table)], Vec::new()).expect("likewise");
+    let (native_rule, _) =
+        native::Instance::<ByOwner>::configure(&[linked_in::table(&table)], Vec::new()).expect("likewise");
 
     println!("scd2-by-owner across the boundary, one core, epoch deadline and memory limiter on");
     println!("CPU time, median of {ROUNDS} interleaved rounds; wasm / linked in, ns a change");
@@ -45,22 +46,22 @@ fn main() -> ExitCode {
         let batch = batch(&table, n_changes);
         let groups = grouped(&batch, &plan);
         let packed = wasm.pack(&groups).expect("the batch fits the plan");
-        let native_packed = to_native(packed.clone());
+        let native_packed = linked_in::batch(packed.clone());
         let answer = wasm.call(&packed).expect("the rule decides");
-        assert_eq!(from_native(linked_in.transform(&native_packed).expect("likewise")), answer);
+        assert_eq!(linked_in::output(native_rule.transform(&native_packed).expect("likewise")), answer);
 
         let wasm = std::cell::RefCell::new(&mut wasm);
         let variants: Vec<Variant<'_>> = vec![
             ("wasm", Box::new(|| drop(wasm.borrow_mut().call(&packed).expect("the rule decides")))),
-            ("linked in", Box::new(|| drop(linked_in.transform(&native_packed).expect("the rule decides")))),
+            ("linked in", Box::new(|| drop(native_rule.transform(&native_packed).expect("the rule decides")))),
             ("stage wasm", Box::new(|| drop(wasm.borrow_mut().transform(&groups).expect("the stage decides")))),
             (
                 "stage linked in",
                 Box::new(|| {
                     let wasm = wasm.borrow();
-                    let packed = to_native(wasm.pack(&groups).expect("the batch fits the plan"));
-                    let output = linked_in.transform(&packed).expect("the rule decides");
-                    drop(wasm.check(&from_native(output), &groups).expect("the output keeps the contract"));
+                    let packed = linked_in::batch(wasm.pack(&groups).expect("the batch fits the plan"));
+                    let output = native_rule.transform(&packed).expect("the rule decides");
+                    drop(wasm.check(&linked_in::output(output), &groups).expect("the output keeps the contract"));
                 }),
             ),
         ];
@@ -153,77 +154,4 @@ fn grouped<'a>(batch: &'a Batch, plan: &Plan) -> Groups<'a> {
     }
     groups.history = history;
     groups
-}
-
-fn native_table(table: &TableSchema) -> native::Table {
-    let logical = |logical| match logical {
-        Logical::Int64 => native::LogicalType::Int64,
-        Logical::Text => native::LogicalType::Text,
-        Logical::Datetime => native::LogicalType::Datetime,
-        other => unreachable!("the reference table has no {other:?}"),
-    };
-    let field = |field: &Field| native::Field {
-        name: field.name.clone(),
-        logical: logical(field.logical),
-        nullable: field.nullable,
-        declared: field.declared.clone(),
-    };
-    native::Table {
-        name: table.name.clone(),
-        fields: table.fields.iter().map(field).collect(),
-        primary_key: table.primary_key.iter().map(|&column| column as u32).collect(),
-    }
-}
-
-/// The host's types of the contract as the SDK's: the same lists, nothing is copied.
-fn to_native(batch: wit::Batch) -> native::Batch {
-    let column = |types::Column { nulls, values }| native::Column {
-        nulls,
-        values: match values {
-            types::Values::U8s(values) => native::Values::U8s(values),
-            types::Values::S64s(values) => native::Values::S64s(values),
-            types::Values::U64s(values) => native::Values::U64s(values),
-            types::Values::F64s(values) => native::Values::F64s(values),
-            types::Values::Packed(types::Packed { offsets, data }) => {
-                native::Values::Packed(native::Packed { offsets, data })
-            }
-        },
-    };
-    let columns = |columns: Vec<types::Column>| columns.into_iter().map(column).collect::<Vec<_>>();
-    let wit::Changes { op, table, moved, time, after_row, before_row } = batch.changes;
-    native::Batch {
-        history_offsets: batch.history_offsets,
-        change_offsets: batch.change_offsets,
-        keys: columns(batch.keys),
-        history: columns(batch.history),
-        changes: native::Changes { op, table, moved, time, after_row, before_row },
-        images: batch
-            .images
-            .into_iter()
-            .map(|wit::Images { after, before }| native::Images { after: columns(after), before: columns(before) })
-            .collect(),
-    }
-}
-
-fn from_native(output: native::Output) -> wit::Output {
-    let column = |native::Column { nulls, values }| types::Column {
-        nulls,
-        values: match values {
-            native::Values::U8s(values) => types::Values::U8s(values),
-            native::Values::S64s(values) => types::Values::S64s(values),
-            native::Values::U64s(values) => types::Values::U64s(values),
-            native::Values::F64s(values) => types::Values::F64s(values),
-            native::Values::Packed(native::Packed { offsets, data }) => {
-                types::Values::Packed(types::Packed { offsets, data })
-            }
-        },
-    };
-    let columns = |columns: Vec<native::Column>| columns.into_iter().map(column).collect::<Vec<_>>();
-    let native::Output { upserts, revisions, deletes, rejects } = output;
-    wit::Output {
-        upserts: wit::Upserts { cause: upserts.cause, columns: columns(upserts.columns) },
-        revisions: wit::Revisions { cause: revisions.cause, row: revisions.row, columns: columns(revisions.columns) },
-        deletes: wit::Deletes { cause: deletes.cause, row: deletes.row },
-        rejects: rejects.into_iter().map(|native::Reject { change, reason }| wit::Reject { change, reason }).collect(),
-    }
 }

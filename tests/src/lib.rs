@@ -6,6 +6,7 @@ pub mod components;
 pub mod contract;
 pub mod dump;
 pub mod generator;
+pub mod linked_in;
 pub mod mysql;
 pub mod oracle;
 pub mod program;

@@ -3,5 +3,6 @@
 mod architecture;
 mod cases;
 mod damaged_logs;
+mod linked_in;
 mod property;
 mod source;

@@ -4,8 +4,8 @@
 //! A failure prints the shrunk log and the seed; `HINDSIGHT_TEST_SEED` repeats a run, `HINDSIGHT_TEST_CASES` makes it longer.
 
 mod corners;
-mod log;
-mod player;
+pub mod log;
+pub mod player;
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
@@ -35,8 +35,8 @@ fn the_component_decides_every_log_as_the_oracle_does_wherever_batches_end() {
         let player = &mut players.borrow_mut()[usize::from(log.on_owner_change == OnOwnerChange::Ignore)];
         for (how, edges) in [("in these batches", &log.edges), ("in one batch", &Vec::new())] {
             let got = player.play(&log.changes, edges, Repeat::Nothing);
-            differ(how, &got.history(), &wanted.table)?;
-            differ(how, &got.rejects, &wanted.rejects)?;
+            differ(how, got.history(), wanted.table.clone())?;
+            differ(how, got.rejects, wanted.rejects.clone())?;
         }
         corners.borrow_mut().count(&log.changes, log.on_owner_change);
         Ok(())
@@ -57,7 +57,7 @@ fn deciding_a_batch_a_second_time_changes_nothing_under_scd2_by_owner() {
         let player = &mut players.borrow_mut()[usize::from(log.on_owner_change == OnOwnerChange::Ignore)];
         let once = player.play(&log.changes, &log.edges, Repeat::Nothing);
         let twice = player.play(&log.changes, &log.edges, Repeat::EveryBatch);
-        differ("with every batch decided twice", &twice.history(), &once.history())
+        differ("with every batch decided twice", twice.history(), once.history())
     });
 }
 
@@ -69,7 +69,7 @@ fn count_changes_counts_every_log_as_the_oracle_does_wherever_batches_end_and_sh
         let wanted = count_changes(&log.changes);
         let mut player = player.borrow_mut();
         for (how, edges) in [("in these batches", &log.edges), ("in one batch", &Vec::new())] {
-            differ(how, &player.play(&log.changes, edges, Repeat::Nothing).counts(), &wanted)?;
+            differ(how, player.play(&log.changes, edges, Repeat::Nothing).counts(), wanted.clone())?;
         }
         let twice = player.play(&log.changes, &log.edges, Repeat::EveryBatch).counts();
         if twice == wanted && !wanted.is_empty() {
@@ -80,7 +80,7 @@ fn count_changes_counts_every_log_as_the_oracle_does_wherever_batches_end_and_sh
 }
 
 /// Runs the property over random logs and gives the number of cases; panics with the smallest log that fails.
-fn check(name: &str, cases: u32, property: impl Fn(&Log) -> Result<(), TestCaseError>) -> u32 {
+pub fn check(name: &str, cases: u32, property: impl Fn(&Log) -> Result<(), TestCaseError>) -> u32 {
     let number = |variable: &str| {
         let text = std::env::var(variable).ok()?;
         Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))
@@ -103,11 +103,18 @@ fn check(name: &str, cases: u32, property: impl Fn(&Log) -> Result<(), TestCaseE
     cases
 }
 
-fn differ<T: PartialEq + std::fmt::Debug>(how: &str, got: &T, wanted: &T) -> Result<(), TestCaseError> {
+/// One row or reject a line.
+fn differ<T: PartialEq + std::fmt::Debug>(
+    how: &str,
+    got: impl IntoIterator<Item = T>,
+    wanted: impl IntoIterator<Item = T>,
+) -> Result<(), TestCaseError> {
+    let (got, wanted) = (got.into_iter().collect::<Vec<_>>(), wanted.into_iter().collect::<Vec<_>>());
     if got == wanted {
         return Ok(());
     }
-    Err(TestCaseError::fail(format!("{how} it gave\n{got:#?}\nand should have given\n{wanted:#?}\n")))
+    let lines = |all: &[T]| all.iter().map(|one| format!("    {one:?}\n")).collect::<String>();
+    Err(TestCaseError::fail(format!("{how} it gave\n{}and should have given\n{}", lines(&got), lines(&wanted))))
 }
 
 /// Also of a test that passes, where `println!` would be kept back.

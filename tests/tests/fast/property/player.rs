@@ -7,6 +7,7 @@ use hindsight::event::{Batch, Field, Logical, Op, Position, RowChange, TableSche
 use hindsight::groups::{self, Moved};
 use hindsight::history::{Checkpoint, HistorySchema, Load};
 use hindsight::rows::{Row, Rows, Value};
+use hindsight::rule::bindings::wit;
 use hindsight::rule::{Plan, Rule, WasmRule};
 use hindsight::sink::{Memory, Sink};
 use hindsight::source::cases::default_table;
@@ -20,6 +21,8 @@ pub struct Player {
     plan: Arc<Plan>,
     table: Arc<TableSchema>,
     runtime: tokio::runtime::Runtime,
+    /// Sees every batch and the component's answer.
+    watch: Box<dyn Fn(wit::Batch, &wit::Output)>,
 }
 
 /// What is decided and committed a second time.
@@ -53,7 +56,12 @@ impl Player {
         let table = Arc::new(default_table());
         let plan = rule.configure(std::slice::from_ref(&table)).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        Player { rule, plan, table, runtime }
+        Player { rule, plan, table, runtime, watch: Box::new(|_, _| {}) }
+    }
+
+    /// A player whose every batch and answer `watch` sees as they cross the boundary.
+    pub fn watched(self, watch: impl Fn(wit::Batch, &wit::Output) + 'static) -> Player {
+        Player { watch: Box::new(watch), ..self }
     }
 
     /// Onto an empty history. A batch ends before each of the changes `edges`, which ascend.
@@ -91,7 +99,10 @@ impl Player {
             return rejects;
         }
         groups.history = self.runtime.block_on(sink.entity_rows(&groups.keys, self.plan.scope)).unwrap();
-        let decision = self.rule.transform(&groups).unwrap_or_else(|error| panic!("{error}"));
+        let packed = self.rule.pack(&groups).unwrap();
+        let answer = self.rule.call(&packed).unwrap_or_else(|error| panic!("{error}"));
+        let decision = self.rule.check(&answer, &groups).unwrap_or_else(|error| panic!("{error}"));
+        (self.watch)(packed, &answer);
         rejects.extend(decision.rejects.iter().map(|reject| {
             let entry = groups.entries[reject.entry as usize];
             Reject {
