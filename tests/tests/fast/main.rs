@@ -4,4 +4,5 @@ mod architecture;
 mod cases;
 mod damaged_logs;
 mod property;
+mod sink;
 mod source;
