@@ -8,6 +8,7 @@ pub mod dump;
 pub mod generator;
 pub mod mysql;
 pub mod oracle;
+pub mod forged;
 pub mod program;
 pub mod rounds;
 pub mod tables;

@@ -4,5 +4,6 @@ mod architecture;
 mod cases;
 mod damaged_logs;
 mod property;
+mod foreign_plugins;
 mod sink;
 mod source;
