@@ -2,3 +2,4 @@
 
 mod configuration;
 mod documents;
+mod foreign_plugins;
