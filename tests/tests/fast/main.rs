@@ -3,7 +3,7 @@
 mod architecture;
 mod cases;
 mod damaged_logs;
-mod property;
 mod foreign_plugins;
+mod property;
 mod sink;
 mod source;
