@@ -5,6 +5,7 @@ pub mod binlog;
 pub mod components;
 pub mod contract;
 pub mod dump;
+pub mod forged;
 pub mod generator;
 pub mod linked_in;
 pub mod mysql;

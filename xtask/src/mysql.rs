@@ -87,7 +87,7 @@ fn given(home: &Path, program: &str) -> Result<String> {
 /// and the server is told where its files are.
 fn wrap_unpacked(folder: &Path) -> Result<()> {
     let root = folder.join("root");
-    let contents = Contents::of(&root)?;
+    let contents = Contents::of(&root);
     let below = |path: &Path| {
         let path = path.strip_prefix(&root).expect("it was found below the root");
         format!("\"$root\"/{}", quoted(path))
@@ -127,11 +127,12 @@ struct Contents {
 }
 
 impl Contents {
-    fn of(root: &Path) -> Result<Self> {
+    fn of(root: &Path) -> Self {
         let mut contents = Contents::default();
-        let mut folders = vec![root.join("usr")];
+        let mut folders = ["usr/lib", "usr/lib64"].map(|folder| root.join(folder)).to_vec();
         while let Some(folder) = folders.pop() {
-            let entries = fs::read_dir(&folder).with_context(|| format!("read folder {}", folder.display()))?;
+            // Some machines have no lib64.
+            let entries = fs::read_dir(&folder).into_iter().flatten();
             let mut holds_libraries = false;
             for entry in entries.flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
@@ -148,7 +149,7 @@ impl Contents {
             }
         }
         contents.libraries.sort();
-        Ok(contents)
+        contents
     }
 }
 

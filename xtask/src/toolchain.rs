@@ -29,6 +29,9 @@ pub struct Toolchain {
     linker: Option<PathBuf>,
 }
 
+/// None: it is not here.
+type Way = fn() -> Result<Option<Toolchain>>;
+
 #[derive(Debug)]
 enum Whose {
     /// The one that runs this program.
@@ -50,7 +53,7 @@ impl Toolchain {
     /// Finds one, or gets one.
     pub fn set_up() -> Result<Self> {
         let mut tried = Vec::new();
-        let ways: [(&str, fn() -> Result<Option<Toolchain>>); 4] = [
+        let ways: [(&str, Way); 4] = [
             ("the toolchain in use", ours),
             ("Debian's toolchain", debian),
             ("rustup target add", by_rustup),

@@ -33,7 +33,7 @@ pub fn audit(args: &Audit) -> Outcome<()> {
     }
     match findings.total() {
         0 => Ok(()),
-        total => Err(Failure::run(anyhow!("the audit has {total} findings"))),
+        total => Err(Failure::run(anyhow!("the audit has {} findings", output::grouped(total)))),
     }
 }
 
@@ -136,9 +136,9 @@ impl Findings {
     }
 
     fn text(&self, history: &HistorySchema, table: &str) -> String {
-        let mut out = format!("{} rows of {table}\n", self.rows);
+        let mut out = format!("{} rows of {table}\n", output::grouped(self.rows));
         for (name, what, kind) in self.kinds() {
-            out += &format!("{:>8}  {name}: rows that {what}\n", kind.count);
+            out += &format!("{:>8}  {name}: rows that {what}\n", output::grouped(kind.count));
             for sample in &kind.samples {
                 let columns = history.columns.iter().zip(sample);
                 let cells = columns.map(|(column, cell)| {
@@ -148,7 +148,7 @@ impl Findings {
             }
             let left = kind.count - kind.samples.len() as u64;
             if left > 0 && !kind.samples.is_empty() {
-                out += &format!("          … and {left} more\n");
+                out += &format!("          … and {} more\n", output::grouped(left));
             }
         }
         out

@@ -12,13 +12,16 @@ use super::bindings::{self, log, types};
 /// How long an epoch lasts: the grain of deadlines.
 const EPOCH: Duration = Duration::from_millis(5);
 
+/// Elements of all tables of one instance.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+
 /// Log lines that one instance may write; what comes after is dropped and said so once.
 const LOG_LINES_MAX: u32 = 1_000;
 
 /// What one rule may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Linear memory of an instance, bytes.
+    /// Linear memory of an instance, all its memories together, bytes.
     pub memory_bytes: usize,
     /// Time for one batch.
     pub deadline: Duration,
@@ -92,7 +95,8 @@ pub(super) fn linker() -> wasmtime::Result<Linker<State>> {
 pub(super) fn store(rule: &str, limits: &Limits) -> Store<State> {
     let state = State {
         rule: rule.to_owned(),
-        memory_max: limits.memory_bytes,
+        memory: Budget::new(limits.memory_bytes),
+        tables: Budget::new(TABLE_ELEMENTS_MAX),
         refused_memory: None,
         last_error: None,
         log_lines: 0,
@@ -111,7 +115,8 @@ pub(super) fn ticks(deadline: Duration) -> u64 {
 /// What belongs to one instance.
 pub(super) struct State {
     rule: String,
-    memory_max: usize,
+    memory: Budget,
+    tables: Budget,
     /// The memory that a growth beyond the limit asked for, bytes.
     pub refused_memory: Option<usize>,
     /// The last line of level error: the SDK logs a panic's message so, just before the trap.
@@ -119,17 +124,55 @@ pub(super) struct State {
     log_lines: u32,
 }
 
-impl ResourceLimiter for State {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = desired <= self.memory_max;
-        if !fits {
-            self.refused_memory = Some(desired);
-        }
-        Ok(fits)
+/// What an instance may use of something, over all that it is spread on.
+struct Budget {
+    max: usize,
+    used: usize,
+    /// The growth that was granted last: given back where it then fails for another reason.
+    last: usize,
+}
+
+impl Budget {
+    fn new(max: usize) -> Self {
+        Budget { max, used: 0, last: 0 }
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= 100_000)
+    /// Grants a growth, or says how much it would have come to.
+    fn grow(&mut self, from: usize, to: usize) -> Result<(), usize> {
+        self.last = 0;
+        let growth = to.saturating_sub(from);
+        let used = self.used.saturating_add(growth);
+        if used > self.max {
+            return Err(used);
+        }
+        (self.used, self.last) = (used, growth);
+        Ok(())
+    }
+
+    fn give_back(&mut self) {
+        self.used -= std::mem::take(&mut self.last);
+    }
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let granted = self.memory.grow(current, desired);
+        self.refused_memory = granted.err().or(self.refused_memory);
+        Ok(granted.is_ok())
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory.give_back();
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.tables.grow(current, desired).is_ok())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.tables.give_back();
+        Ok(())
     }
 }
 

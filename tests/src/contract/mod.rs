@@ -1,3 +1,4 @@
 //! One suite per seam, run over every implementation: what the traits' docs promise.
 
+pub mod sink;
 pub mod source;

@@ -1,3 +1,5 @@
 //! Tests of the built program, driven from outside.
 
 mod configuration;
+mod documents;
+mod foreign_plugins;

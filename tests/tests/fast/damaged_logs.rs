@@ -95,6 +95,13 @@ fn says(error: &SourceError, words: &[&str]) {
     }
 }
 
+/// Writes the bytes into a new file: thousands of times an old one cut to nothing would be waited for by some file systems.
+fn write(folder: &Folder, name: &str, bytes: &[u8]) {
+    let path = folder.path().join(name);
+    let _ = std::fs::remove_file(&path);
+    std::fs::write(path, bytes).expect("write a binlog file");
+}
+
 /// `binlog.000001:4711` of the last event.
 fn place_of_last(log: &Events) -> String {
     format!("{NAME}:{}", log.starts.last().expect("an event").0)

@@ -4,5 +4,7 @@ mod architecture;
 mod cases;
 mod damaged_logs;
 mod linked_in;
+mod foreign_plugins;
 mod property;
+mod sink;
 mod source;

@@ -53,7 +53,7 @@ impl<R: Read> Framer<R> {
     /// The next event, which stays the next one until it is consumed; none at the stream's end.
     /// `left`: bytes that the stream can still give from here, so that a broken length asks for no memory.
     pub fn peek(&mut self, left: u64) -> Result<Option<Frame<'_>>, FrameError> {
-        if !self.fill(HEADER).map_err(FrameError::Io)? {
+        if !self.fill(HEADER, left).map_err(FrameError::Io)? {
             let have = self.end - self.start;
             return if have == 0 { Ok(None) } else { Err(FrameError::Truncated { at: self.offset, have }) };
         }
@@ -61,7 +61,7 @@ impl<R: Read> Framer<R> {
         if (size as usize) < HEADER {
             return Err(FrameError::Corrupt { at: self.offset, size });
         }
-        if u64::from(size) > left || !self.fill(size as usize).map_err(FrameError::Io)? {
+        if u64::from(size) > left || !self.fill(size as usize, left).map_err(FrameError::Io)? {
             return Err(FrameError::Truncated {
                 at: self.offset,
                 have: left.min((self.end - self.start) as u64) as usize,
@@ -77,7 +77,8 @@ impl<R: Read> Framer<R> {
     }
 
     /// Makes `wanted` bytes contiguous from `start`; false where the stream ends before.
-    fn fill(&mut self, wanted: usize) -> std::io::Result<bool> {
+    fn fill(&mut self, wanted: usize, left: u64) -> std::io::Result<bool> {
+        let chunk = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
         if self.end - self.start >= wanted {
             return Ok(true);
         }
@@ -87,7 +88,7 @@ impl<R: Read> Framer<R> {
         while self.end < wanted {
             // Grows with what is there, not with what a length promises.
             if self.end == self.buffer.len() {
-                self.buffer.resize((2 * self.end).clamp(CHUNK, wanted.max(CHUNK)), 0);
+                self.buffer.resize((2 * self.end).clamp(chunk, wanted.max(chunk)), 0);
             }
             match self.reader.read(&mut self.buffer[self.end..]) {
                 Ok(0) => return Ok(false),

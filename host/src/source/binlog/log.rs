@@ -285,15 +285,11 @@ impl Log {
                     next.display()
                 )));
             }
-            Some(None)
-                if numbered(&self.name).is_some_and(|(stem, number)| {
-                    numbered(&base_name(next)).is_some_and(|next| next.0 == stem && next.1 != number + 1)
-                }) =>
-            {
+            Some(None) if successor(&self.name, &base_name(next)).is_some_and(|name| name != base_name(next)) => {
                 return Err(SourceError::Unfit(format!(
-                    "{} is the last file before the server stopped, and the next of source.files is {}, which does not follow it; the rows \
-                     between them would be lost. List every file in order",
+                    "{} is followed by {}, but the next of source.files is {}; the rows between them would be lost. List every file in order",
                     self.name,
+                    successor(&self.name, &base_name(next)).unwrap_or_default(),
                     next.display()
                 )));
             }
@@ -423,8 +419,9 @@ fn base_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// `binlog.000007` as its name and number.
-fn numbered(name: &str) -> Option<(&str, u64)> {
-    let (stem, number) = name.rsplit_once('.')?;
-    Some((stem, number.parse().ok()?))
+/// After `binlog.000007` the server writes `binlog.000008`; none where `next` is not of that form, a copy with a name of its own.
+fn successor(name: &str, next: &str) -> Option<String> {
+    let ((stem, number), (next_stem, next_number)) = (name.rsplit_once('.')?, next.rsplit_once('.')?);
+    next_number.parse::<u64>().ok().filter(|_| stem == next_stem)?;
+    Some(format!("{stem}.{:0width$}", number.parse::<u64>().ok()? + 1, width = number.len()))
 }

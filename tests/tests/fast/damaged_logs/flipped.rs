@@ -3,7 +3,7 @@
 use hindsight_tests::contract::source::same;
 use hindsight_tests::program::Folder;
 
-use super::{NAME, one_of_each_kind, outcome};
+use super::{NAME, one_of_each_kind, outcome, write};
 
 #[tokio::test]
 async fn any_flipped_bit_is_an_error_with_its_place_or_changes_nothing() {
@@ -15,7 +15,7 @@ async fn any_flipped_bit_is_an_error_with_its_place_or_changes_nothing() {
         for bit in 0..8 {
             let mut bytes = log.bytes.clone();
             bytes[byte] ^= 1 << bit;
-            std::fs::write(&path, &bytes).unwrap();
+            write(&folder, NAME, &bytes);
             let got = outcome(&folder, &[NAME], 1000, None).await;
             let what = format!("bit {bit} of byte {byte}");
             match got.error {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hindsight_tests::binlog::{Events, HEADER, mend_checksum};
 use hindsight_tests::program::Folder;
 
-use super::{NAME, now, one_of_each_kind, outcome};
+use super::{NAME, now, one_of_each_kind, outcome, write};
 
 /// At least so many damaged logs are read, and more while time is left.
 const LOGS_MIN: u64 = 2_000;
@@ -22,7 +22,7 @@ fn random_damage_ends_in_an_answer() {
         seed += 1;
         let mut random = Random(seed);
         let bytes = damaged(&mut random);
-        std::fs::write(folder.path().join(NAME), &bytes).unwrap();
+        write(&folder, NAME, &bytes);
         let batch = [1, 3, 1000][random.below(3)];
         let begun = Instant::now();
         let read = catch_unwind(AssertUnwindSafe(|| now(outcome(&folder, &[NAME], batch, None))));

@@ -1,0 +1,316 @@
+//! What every `Sink` promises, also when it is closed and opened again between any two loads.
+
+use hindsight::event::{Field, Logical, Position};
+use hindsight::history::{Checkpoint, EntityRows, HistoryColumn, HistorySchema, Load, Roles, Scope};
+use hindsight::rows::Rows;
+use hindsight::sink::Sink;
+
+use crate::binlog::Cell;
+
+/// Where a sink keeps its history.
+pub trait Home {
+    /// Opens it as it was left.
+    fn open(&mut self) -> Box<dyn Sink>;
+    /// What [`Home::open`] gave comes back.
+    fn close(&mut self, sink: Box<dyn Sink>);
+}
+
+/// Columns of the suite's table; one of each type behind the reference table's own.
+const OWNER: usize = 0;
+const ID: usize = 1;
+const START: usize = 2;
+const END: usize = 3;
+const CURRENT: usize = 4;
+const FIRST_VALUE: usize = 5;
+
+/// A table whose primary key begins with the entity key, or not: a sink may read the two by different ways.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum KeyOrder {
+    EntityFirst,
+    EntityLast,
+}
+
+pub fn history(order: KeyOrder) -> HistorySchema {
+    let column = |name: &str, logical, nullable| HistoryColumn {
+        field: Field { name: name.into(), logical, nullable, declared: logical_declared(logical) },
+        source: None,
+    };
+    let mut columns = vec![
+        column("owner_id", Logical::Int64, false),
+        column("source_id", Logical::Int64, false),
+        column("start", Logical::Datetime, false),
+        column("end", Logical::Datetime, true),
+        column("is current", Logical::Boolean, false),
+    ];
+    columns.extend(Logical::ALL.iter().map(|&logical| column(&format!("a_{}", logical.name()), logical, true)));
+    let primary_key = match order {
+        KeyOrder::EntityFirst => vec![OWNER, ID, START],
+        KeyOrder::EntityLast => vec![ID, START, OWNER],
+    };
+    let roles = Roles { entity_key: vec![OWNER], start: START, end: END, current: Some(CURRENT) };
+    HistorySchema { columns, primary_key, roles }
+}
+
+fn logical_declared(logical: Logical) -> String {
+    logical.name().to_owned()
+}
+
+/// A row with a note in its text column and NULL in every other value.
+pub fn row(owner: i64, id: i64, start: i64, current: bool, note: &str) -> Vec<Cell> {
+    let mut row = vec![Cell::Int(owner), Cell::Int(id), Cell::Int(start), Cell::Null, Cell::Int(i64::from(current))];
+    row.extend(Logical::ALL.iter().map(|&logical| match logical {
+        Logical::Text => Cell::text(note),
+        _ => Cell::Null,
+    }));
+    row
+}
+
+/// A load of these rows and of these primary keys, ending at a position.
+pub fn load(history: &HistorySchema, deletes: &[Vec<Cell>], upserts: &[Vec<Cell>], position: &str) -> Load {
+    let mut load = Load {
+        upserts: Rows::new(history.columns.len()),
+        deletes: Rows::new(history.primary_key.len()),
+        checkpoint: Checkpoint { source: "a source".into(), position: Position(position.into()) },
+    };
+    for row in deletes {
+        load.deletes.push_row(history.primary_key.iter().map(|&column| row[column].value()));
+    }
+    for row in upserts {
+        load.upserts.push_row(row.iter().map(Cell::value));
+    }
+    load
+}
+
+/// The rows of one entity.
+pub async fn entity(sink: &mut dyn Sink, owner: i64, scope: Scope) -> Vec<Vec<Cell>> {
+    entities(sink, &[owner], scope).await.remove(0)
+}
+
+/// The rows of several entities, asked for at once.
+pub async fn entities(sink: &mut dyn Sink, owners: &[i64], scope: Scope) -> Vec<Vec<Vec<Cell>>> {
+    let mut keys = Rows::new(1);
+    for &owner in owners {
+        keys.push_row([Cell::Int(owner).value()]);
+    }
+    let EntityRows { offsets, rows } = sink.entity_rows(&keys, scope).await.expect("read history");
+    assert_eq!(offsets.len(), owners.len() + 1, "an entity's rows end where the next one's begin");
+    assert_eq!((offsets[0], offsets[owners.len()] as usize), (0, rows.len()));
+    let cells = |row: u32| rows.row(row as usize).values().map(Cell::from).collect();
+    offsets.windows(2).map(|ends| (ends[0]..ends[1]).map(cells).collect()).collect()
+}
+
+/// The whole suite; `home`: makes a new, empty place each time.
+pub async fn check<H: Home>(home: impl Fn() -> H) {
+    for order in [KeyOrder::EntityFirst, KeyOrder::EntityLast] {
+        for restarts in [false, true] {
+            let session = async |home: H| Session::open(home, history(order), restarts).await;
+            a_new_one_has_no_checkpoint(session(home()).await).await;
+            rows_and_checkpoint_move_together(session(home()).await).await;
+            deletes_come_first_and_the_later_upsert_stands(session(home()).await).await;
+            each_entity_gets_its_own_rows(session(home()).await).await;
+            every_value_comes_back(session(home()).await).await;
+            a_load_without_rows_moves_the_checkpoint(session(home()).await).await;
+        }
+    }
+}
+
+/// An open sink, prepared for a table; closed and opened again before each step where that is asked for.
+pub struct Session<H: Home> {
+    home: H,
+    pub history: HistorySchema,
+    restarts: bool,
+    sink: Option<Box<dyn Sink>>,
+}
+
+impl<H: Home> Session<H> {
+    pub async fn open(home: H, history: HistorySchema, restarts: bool) -> Self {
+        let mut session = Session { home, history, restarts, sink: None };
+        session.begin().await;
+        session
+    }
+
+    /// The sink for the next step.
+    pub async fn sink(&mut self) -> &mut dyn Sink {
+        if self.restarts {
+            let sink = self.sink.take().expect("open until it is closed");
+            self.home.close(sink);
+            self.begin().await;
+        }
+        self.sink.as_mut().expect("open until it is closed").as_mut()
+    }
+
+    pub async fn commit(&mut self, deletes: &[Vec<Cell>], upserts: &[Vec<Cell>], position: &str) {
+        let load = load(&self.history, deletes, upserts, position);
+        self.sink().await.commit(&load).await.expect("commit");
+    }
+
+    /// The place, with the sink closed.
+    pub fn into_home(mut self) -> H {
+        let sink = self.sink.take().expect("open until it is closed");
+        self.home.close(sink);
+        self.home
+    }
+
+    async fn checkpoint(&mut self) -> Option<String> {
+        self.sink().await.checkpoint().await.expect("read the checkpoint").map(|checkpoint| {
+            assert_eq!(checkpoint.source, "a source");
+            checkpoint.position.0
+        })
+    }
+
+    async fn all(&mut self, owner: i64) -> Vec<Vec<Cell>> {
+        entity(self.sink().await, owner, Scope::AllRows).await
+    }
+
+    async fn begin(&mut self) {
+        let mut sink = self.home.open();
+        sink.checkpoint().await.expect("read the checkpoint");
+        sink.prepare(&self.history).await.expect("prepare");
+        // Again, as when the rule was configured anew.
+        sink.prepare(&self.history).await.expect("prepare with an equal schema");
+        self.sink = Some(sink);
+    }
+}
+
+async fn a_new_one_has_no_checkpoint<H: Home>(mut session: Session<H>) {
+    assert_eq!(session.checkpoint().await, None);
+    assert!(session.all(7).await.is_empty());
+    assert_eq!(session.checkpoint().await, None, "looking is no commit");
+}
+
+async fn rows_and_checkpoint_move_together<H: Home>(mut session: Session<H>) {
+    let mut expected = Vec::new();
+    for step in 0..5 {
+        expected.push(row(7, 1, step, true, "step"));
+        let position = format!("position {step}");
+        session.commit(&[], &expected[step as usize..], &position).await;
+        assert_eq!(session.checkpoint().await, Some(position));
+        assert_eq!(session.all(7).await, expected, "after step {step}");
+    }
+}
+
+async fn a_load_without_rows_moves_the_checkpoint<H: Home>(mut session: Session<H>) {
+    session.commit(&[], &[], "one").await;
+    assert_eq!(session.checkpoint().await.as_deref(), Some("one"));
+    session.commit(&[], &[], "two; é \u{1f600}").await;
+    assert_eq!(session.checkpoint().await.as_deref(), Some("two; é \u{1f600}"));
+}
+
+async fn deletes_come_first_and_the_later_upsert_stands<H: Home>(mut session: Session<H>) {
+    session.commit(&[], &[row(7, 1, 10, true, "a"), row(7, 1, 20, true, "b"), row(7, 2, 10, true, "c")], "1").await;
+    // The same key deleted and written; twice written; deleted though never there.
+    let deletes = [row(7, 1, 10, true, ""), row(7, 2, 10, true, ""), row(9, 9, 9, true, "")];
+    let upserts = [row(7, 1, 10, false, "first"), row(7, 3, 10, true, "d"), row(7, 1, 10, true, "second")];
+    session.commit(&deletes, &upserts, "2").await;
+    let expected = [row(7, 1, 10, true, "second"), row(7, 1, 20, true, "b"), row(7, 3, 10, true, "d")];
+    assert_eq!(session.all(7).await, expected);
+    // An upsert replaces whole rows, also by NULL.
+    let mut empty = row(7, 1, 20, false, "b");
+    empty[FIRST_VALUE + Logical::ALL.iter().position(|&logical| logical == Logical::Text).expect("there is one")] =
+        Cell::Null;
+    session.commit(&[], &[empty.clone()], "3").await;
+    assert_eq!(session.all(7).await[1], empty);
+}
+
+async fn each_entity_gets_its_own_rows<H: Home>(mut session: Session<H>) {
+    let rows = [
+        row(7, 2, 10, true, "7b"),
+        row(8, 1, 30, true, "8a"),
+        row(7, 1, 20, true, "7a later"),
+        row(7, 1, -5, false, "7a before 1970"),
+        row(-7, 1, 10, false, "minus"),
+        row(70, 1, 10, true, "seventy"),
+    ];
+    session.commit(&[], &rows, "1").await;
+    let sink = session.sink().await;
+    let [seven, eight, nobody, minus]: [_; 4] =
+        entities(sink, &[7, 8, 1000, -7], Scope::AllRows).await.try_into().expect("four entities");
+    let in_key_order = [rows[3].clone(), rows[2].clone(), rows[0].clone()];
+    assert_eq!(seven, in_key_order, "in the order of the primary key");
+    assert_eq!((eight, nobody, minus), (vec![rows[1].clone()], Vec::new(), vec![rows[4].clone()]));
+    let current = entities(sink, &[-7, 7], Scope::CurrentRows).await;
+    assert_eq!(current, [Vec::new(), in_key_order[1..].to_vec()], "current rows only");
+    assert!(entities(sink, &[], Scope::AllRows).await.is_empty());
+}
+
+async fn every_value_comes_back<H: Home>(mut session: Session<H>) {
+    let rows: Vec<_> = (0..).map_while(|number| values(number).map(|values| with_values(number, values))).collect();
+    assert!(rows.len() > 4);
+    session.commit(&[], &rows, "1").await;
+    for (number, expected) in rows.iter().enumerate() {
+        assert_eq!(session.all(number as i64).await, std::slice::from_ref(expected), "values {number}");
+    }
+    // Written again as read.
+    session.commit(&[], &rows, "2").await;
+    assert_eq!(session.all(0).await, &rows[..1]);
+}
+
+fn with_values(owner: usize, values: [Cell; 11]) -> Vec<Cell> {
+    let mut row = row(owner as i64, 1, 1, true, "");
+    row.truncate(FIRST_VALUE);
+    row.extend(values);
+    row
+}
+
+/// One value for each of [`Logical::ALL`]: the ends of each type and what is easily lost.
+fn values(number: usize) -> Option<[Cell; 11]> {
+    let int = |value: i64| Cell::Int(value);
+    let text = Cell::text;
+    // boolean, int64, uint64, float64, decimal, text, json, bytes, date, time, datetime
+    Some(match number {
+        0 => [const { Cell::Null }; 11],
+        1 => [
+            int(0),
+            int(i64::MIN),
+            Cell::UInt(0),
+            Cell::Float(-0.1),
+            text("-12345678901234567890.1230"),
+            text(""),
+            text("null"),
+            Cell::Bytes(Vec::new()),
+            int(-719_528),
+            int(-3_020_399_999_999),
+            int(-719_528 * 86_400_000_000),
+        ],
+        2 => [
+            int(1),
+            int(i64::MAX),
+            Cell::UInt(i64::MAX as u64),
+            Cell::Float(f64::MAX),
+            text("0.00"),
+            text("\u{1f600} é\0'\"\n 007"),
+            text("{\"a\": [1.0, \"\u{1f600}\"]}"),
+            Cell::Bytes((0..=255).collect()),
+            int(2_932_896),
+            int(3_020_399_999_999),
+            int(2_932_897 * 86_400_000_000 - 1),
+        ],
+        3 => [
+            int(1),
+            int(-1),
+            Cell::UInt(1),
+            Cell::Float(1e-300),
+            text("007"),
+            text("1e5"),
+            text("7"),
+            Cell::Bytes(b"text?".to_vec()),
+            int(0),
+            int(1),
+            int(1),
+        ],
+        4 => [
+            int(0),
+            int(0),
+            Cell::UInt(9_007_199_254_740_993),
+            Cell::Float(3.0),
+            text("99999999999999999999999999999999999.999999999999999999999999999999"),
+            text(&"long ".repeat(40_000)),
+            text("[]"),
+            Cell::Bytes(vec![0]),
+            int(-1),
+            int(-1),
+            int(-1),
+        ],
+        _ => return None,
+    })
+}
