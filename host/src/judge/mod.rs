@@ -34,19 +34,27 @@ pub struct Finding {
 pub enum Difference {
     /// The rule trapped, took too long, gave an error or broke the contract.
     Failed(String),
-    /// `got`: the row's place in the table that was left; columns by their place in the history table.
+    /// `cells`: what was expected, columns by their place in the history table.
     Cells {
         got: Vec<Cell>,
         cells: Vec<(usize, Cell)>,
+        written_by: WrittenBy,
     },
     Missing(Vec<Cell>),
-    Unexpected(Vec<Cell>),
+    Unexpected {
+        got: Vec<Cell>,
+        written_by: WrittenBy,
+    },
     MissingReject(ExpectedReject),
     UnexpectedReject {
         change: usize,
         reason: String,
     },
 }
+
+/// The change (its position in [`Case::changes`]) that made a row what it is, as the rule gave its cause; none where no
+/// change touched it.
+pub type WrittenBy = Option<usize>;
 
 /// A case's outcome.
 #[derive(Clone, Debug)]
@@ -111,9 +119,27 @@ pub async fn judge(case: &Arc<Case>, stage: &impl Stage) -> Result<Verdict, Unju
 struct Played {
     plan: Arc<Plan>,
     rows: Rows,
+    written: Written,
     /// Change of the file and reason, in order.
     rejects: Vec<(usize, String)>,
     failed: Option<String>,
+}
+
+/// Primary keys of the rows that were written, in order, each with its cause.
+#[derive(Default)]
+struct Written(Vec<(Vec<Cell>, usize)>);
+
+impl Written {
+    fn add(&mut self, row: Row<'_>, key: &[usize], change: usize) {
+        let row = owned(row);
+        self.0.push((key.iter().map(|&column| row[column].clone()).collect(), change));
+    }
+
+    fn last(&self, row: &[Cell], key: &[usize]) -> WrittenBy {
+        let is_row =
+            |(written, _): &&(Vec<Cell>, usize)| key.iter().zip(written).all(|(&column, cell)| row[column] == *cell);
+        self.0.iter().rev().find(is_row).map(|(_, change)| *change)
+    }
 }
 
 async fn play(case: &Arc<Case>, stage: &impl Stage, batch_changes: usize) -> Result<Played, Unjudged> {
@@ -132,7 +158,13 @@ async fn play(case: &Arc<Case>, stage: &impl Stage, batch_changes: usize) -> Res
     let no_deletes = Rows::new(plan.history.primary_key.len());
     table.commit(&load(history, no_deletes, position.clone())).await.map_err(unjudged)?;
 
-    let mut played = Played { plan: plan.clone(), rows: Rows::default(), rejects: Vec::new(), failed: None };
+    let mut played = Played {
+        plan: plan.clone(),
+        rows: Rows::default(),
+        written: Written::default(),
+        rejects: Vec::new(),
+        failed: None,
+    };
     while let Some((batch, after)) = source.next().await.map_err(unjudged)? {
         position = after;
         let (mut groups, no_entity) = groups::group(&batch, &plan).map_err(Unjudged::Rule)?;
@@ -144,10 +176,11 @@ async fn play(case: &Arc<Case>, stage: &impl Stage, batch_changes: usize) -> Res
         groups.history = table.entity_rows(&groups.keys, plan.scope).await.map_err(unjudged)?;
         match rule.transform(&groups) {
             Ok(decision) => {
-                let rejected = |entry: u32| in_file(groups.entries[entry as usize].change);
-                played
-                    .rejects
-                    .extend(decision.rejects.into_iter().map(|reject| (rejected(reject.entry), reject.reason)));
+                let cause = |entry: u32| in_file(groups.entries[entry as usize].change);
+                played.rejects.extend(decision.rejects.into_iter().map(|reject| (cause(reject.entry), reject.reason)));
+                for (row, &entry) in decision.upserts.iter().zip(&decision.upsert_causes) {
+                    played.written.add(row, &plan.history.primary_key, cause(entry));
+                }
                 table.commit(&load(decision.upserts, decision.deletes, position.clone())).await.map_err(unjudged)?;
             }
             Err(error) => {
@@ -169,7 +202,7 @@ fn differences(played: &Played, expected: &[Vec<Cell>], expected_rejects: &[Expe
     if let Some(error) = &played.failed {
         return vec![Difference::Failed(error.clone())];
     }
-    let mut differences = row_differences(&played.rows, expected, &played.plan.history.primary_key);
+    let mut differences = row_differences(&played.rows, expected, &played.plan.history.primary_key, &played.written);
     let mut rejects = played.rejects.clone();
     for wanted in expected_rejects {
         let met = |(change, reason): &(usize, String)| {
@@ -189,7 +222,7 @@ fn differences(played: &Played, expected: &[Vec<Cell>], expected_rejects: &[Expe
 
 /// Rows are told apart by their primary key. Expected rows whose key holds a wildcard take what the others left over,
 /// a row equal to them first.
-fn row_differences(got: &Rows, expected: &[Vec<Cell>], key: &[usize]) -> Vec<Difference> {
+fn row_differences(got: &Rows, expected: &[Vec<Cell>], key: &[usize], written: &Written) -> Vec<Difference> {
     let mut left: Vec<Row<'_>> = got.iter().collect();
     let same_key = |wanted: &[Cell], row: &Row<'_>| key.iter().all(|&column| wanted[column].matches(row.get(column)));
     let equal =
@@ -212,10 +245,15 @@ fn row_differences(got: &Rows, expected: &[Vec<Cell>], key: &[usize]) -> Vec<Dif
             .map(|(column, (cell, _))| (column, cell.clone()))
             .collect();
         if !cells.is_empty() {
-            differences.push(Difference::Cells { got: owned(row), cells });
+            let got = owned(row);
+            let written_by = written.last(&got, key);
+            differences.push(Difference::Cells { got, cells, written_by });
         }
     }
-    differences.extend(left.into_iter().map(|row| Difference::Unexpected(owned(row))));
+    differences.extend(left.into_iter().map(owned).map(|got| {
+        let written_by = written.last(&got, key);
+        Difference::Unexpected { got, written_by }
+    }));
     differences
 }
 

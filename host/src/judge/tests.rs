@@ -163,12 +163,12 @@ fn a_rule_that_does_what_the_case_says_has_no_findings() {
 
 #[test]
 fn a_rule_that_sees_where_batches_end_is_found_in_both_plays() {
-    let differs = |edges, got| {
+    let differs = |edges, got, change| {
         let cells = vec![(1, Cell::Int(7))];
-        Finding { edges, what: Difference::Cells { got: row(Cell::Int(7), got), cells } }
+        Finding { edges, what: Difference::Cells { got: row(Cell::Int(7), got), cells, written_by: Some(change) } }
     };
     let findings = judged(CASE, Behaviour::ForgetsTheRest).expect("judged");
-    assert_eq!(findings, [differs(Edges::OneBatch, 2), differs(Edges::ChangeByChange, 1)]);
+    assert_eq!(findings, [differs(Edges::OneBatch, 2, 0), differs(Edges::ChangeByChange, 1, 1)]);
     // Expecting what one play leaves shows the other.
     let one = CASE.replace("changes = 7", "changes = 2");
     let findings = judged(&one, Behaviour::ForgetsTheRest).expect("judged");
@@ -213,14 +213,18 @@ fn rows_are_compared_by_key_and_wildcards_take_what_is_left() {
         got.push_row([Value::Int(key), Value::Int(changes)]);
     }
     let fine = [row(Cell::Any, 30), row(Cell::Int(2), 20), vec![Cell::Int(1), Cell::Any]];
-    assert_eq!(row_differences(&got, &fine, &[0]), []);
+    let mut written = Written::default();
+    for (row, change) in [(0, 4), (2, 5), (2, 6)] {
+        written.add(got.row(row), &[0], change);
+    }
+    assert_eq!(row_differences(&got, &fine, &[0], &written), []);
     let wrong = [row(Cell::Int(1), 11), row(Cell::Int(4), 40), row(Cell::Int(2), 20)];
     assert_eq!(
-        row_differences(&got, &wrong, &[0]),
+        row_differences(&got, &wrong, &[0], &written),
         [
-            Difference::Cells { got: row(Cell::Int(1), 10), cells: vec![(1, Cell::Int(11))] },
+            Difference::Cells { got: row(Cell::Int(1), 10), cells: vec![(1, Cell::Int(11))], written_by: Some(4) },
             Difference::Missing(row(Cell::Int(4), 40)),
-            Difference::Unexpected(row(Cell::Int(3), 30)),
+            Difference::Unexpected { got: row(Cell::Int(3), 30), written_by: Some(6) },
         ]
     );
 }

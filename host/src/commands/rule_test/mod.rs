@@ -142,11 +142,12 @@ mod tests {
         let (exit, text, json) = tested(&[("it-counts.toml", CASE)], Behaviour::ForgetsTheRest);
         assert_eq!(exit, Some(Exit::Run));
         assert!(text.contains("FAILED  it counts ("), "{text}");
-        let wanted = "in one batch:\n            row owner_id = 7\n              changes: expected 7, got 2\n";
+        let wanted = "in one batch:\n            row owner_id = 7 (written by change 0)\n              changes: expected 7, got 2\n";
         assert!(text.contains(wanted) && text.contains("change by change:\n"), "{text}");
         let finding = &json["cases"][0]["findings"][1];
         assert_eq!(finding["batches"], "change-by-change");
         assert_eq!((&finding["expected"]["changes"], &finding["got"]["changes"]), (&7.into(), &1.into()));
+        assert_eq!(finding["written_by"], 1);
     }
 
     #[test]

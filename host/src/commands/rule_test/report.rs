@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Tested, Unloaded};
 use crate::event::Logical;
 use crate::history::HistorySchema;
-use crate::judge::{Difference, Edges, Finding};
+use crate::judge::{Difference, Edges, Finding, WrittenBy};
 use crate::output;
 use crate::source::cases::Cell;
 
@@ -40,7 +40,8 @@ pub fn text(tested: &[Tested]) -> String {
         }
     }
     let ok = tested.len() - failed - unloaded;
-    out += &format!("\n{} cases: {ok} ok, {failed} failed", tested.len());
+    let cases = if tested.len() == 1 { "case" } else { "cases" };
+    out += &format!("\n{} {cases}: {ok} ok, {failed} failed", tested.len());
     if unloaded > 0 {
         out += &format!(", {unloaded} could not be run");
     }
@@ -77,8 +78,8 @@ fn edges_text(edges: Edges) -> &'static str {
 fn lines(finding: &Finding, schema: &HistorySchema) -> Vec<String> {
     match &finding.what {
         Difference::Failed(error) => error.lines().map(str::to_owned).collect(),
-        Difference::Cells { got, cells } => {
-            let mut lines = vec![format!("row {}", key_text(got, schema))];
+        Difference::Cells { got, cells, written_by } => {
+            let mut lines = vec![format!("row {} ({})", key_text(got, schema), written_text(*written_by))];
             for (column, expected) in cells {
                 let field = &schema.columns[*column].field;
                 let (expected, got) = (cell_text(expected, field.logical), cell_text(&got[*column], field.logical));
@@ -87,7 +88,9 @@ fn lines(finding: &Finding, schema: &HistorySchema) -> Vec<String> {
             lines
         }
         Difference::Missing(row) => vec![format!("missing row {}", row_text(row, schema))],
-        Difference::Unexpected(row) => vec![format!("unexpected row {}", row_text(row, schema))],
+        Difference::Unexpected { got, written_by } => {
+            vec![format!("unexpected row {} ({})", row_text(got, schema), written_text(*written_by))]
+        }
         Difference::MissingReject(reject) => match &reject.reason {
             Some(reason) => vec![format!("change {} was not rejected with the reason {reason:?}", reject.change)],
             None => vec![format!("change {} was not rejected", reject.change)],
@@ -113,16 +116,18 @@ fn finding_json(finding: &Finding, schema: &HistorySchema) -> serde_json::Value 
     };
     let mut value = match &finding.what {
         Difference::Failed(error) => json!({ "kind": "rule-failed", "error": error }),
-        Difference::Cells { got, cells } => {
+        Difference::Cells { got, cells, written_by } => {
             let expected = cells.iter().map(|(column, cell)| {
                 let field = &schema.columns[*column].field;
                 (field.name.clone(), cell_json(cell, field.logical))
             });
             let expected = serde_json::Value::Object(expected.collect());
-            json!({ "kind": "cells-differ", "got": row(got), "expected": expected })
+            json!({ "kind": "cells-differ", "got": row(got), "expected": expected, "written_by": written_by })
         }
         Difference::Missing(missing) => json!({ "kind": "row-missing", "expected": row(missing) }),
-        Difference::Unexpected(unexpected) => json!({ "kind": "row-unexpected", "got": row(unexpected) }),
+        Difference::Unexpected { got, written_by } => {
+            json!({ "kind": "row-unexpected", "got": row(got), "written_by": written_by })
+        }
         Difference::MissingReject(reject) => {
             json!({ "kind": "reject-missing", "change": reject.change, "reason": reject.reason })
         }
@@ -132,6 +137,11 @@ fn finding_json(finding: &Finding, schema: &HistorySchema) -> serde_json::Value 
     };
     value["batches"] = edges.into();
     value
+}
+
+/// Changes are counted as in the file's `rejects`: from 0.
+fn written_text(written_by: WrittenBy) -> String {
+    written_by.map_or("of the case's history".into(), |change| format!("written by change {change}"))
 }
 
 fn key_text(row: &[Cell], schema: &HistorySchema) -> String {
