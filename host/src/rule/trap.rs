@@ -48,24 +48,40 @@ pub(super) fn text(error: &wasmtime::Error) -> String {
 
 fn trap(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<Trap>() {
-        Some(trap) => format!("trap: {trap}"),
+        Some(trap) => trap.to_string(),
         None => format!("{:#}", error.root_cause()),
     }
 }
 
 fn functions(error: &wasmtime::Error) -> String {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
-    // Only the text form has demangled names: `  0: 0x1f2a - component!crate::function::h0123456789abcdef`.
+    // Only the text form has demangled names: `  0: 0x1f2a - component!crate::function`.
     let text = backtrace.to_string();
-    let names = text.lines().filter_map(|line| line.split_once(" - ")?.1.split_once('!')).map(|(_, name)| {
-        let name = name.trim();
-        name.rsplit_once("::h").filter(|(_, hash)| hash.len() == 16).map_or(name, |(name, _)| name)
-    });
-    let names: Vec<&str> = names
+    let names = text.lines().filter_map(|line| line.split_once(" - ")?.1.split_once('!'));
+    let names: Vec<String> = names
+        .map(|(_, name)| without_hashes(name.trim()))
         .filter(|name| !MACHINERY.iter().any(|prefix| name.trim_start_matches('<').starts_with(prefix)))
         .take(FRAMES_MAX)
         .collect();
     if names.is_empty() { String::new() } else { format!(", in {}", names.join(" <- ")) }
+}
+
+/// Rust's older names end with `::h0123456789abcdef`, its newer ones have `[0123456789abcdef]` after each crate.
+fn without_hashes(name: &str) -> String {
+    let is_hash = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut name = name.rsplit_once("::h").filter(|(_, hash)| is_hash(hash)).map_or(name, |(name, _)| name);
+    let mut plain = String::with_capacity(name.len());
+    while let Some((before, after)) = name.split_once('[') {
+        plain.push_str(before);
+        name = match after.split_once(']') {
+            Some((hash, rest)) if is_hash(hash) => rest,
+            _ => {
+                plain.push('[');
+                after
+            }
+        };
+    }
+    plain + name
 }
 
 fn seconds(duration: Duration) -> String {
@@ -74,4 +90,25 @@ fn seconds(duration: Duration) -> String {
 
 fn mebibytes(bytes: usize) -> String {
     if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authors_functions_are_named_without_the_compilers_hashes() {
+        for (name, plain) in [
+            ("my_rule::decide::h0123456789abcdef", "my_rule::decide"),
+            (
+                "<my_rule[eddc5f47a38ab149]::A as sdk[9cab0e0fc718b268]::Rule>::entity",
+                "<my_rule::A as sdk::Rule>::entity",
+            ),
+            ("std[fa2a7a729f5c6365]::panicking::panic", "std::panicking::panic"),
+            ("my_rule::sum::<[i64; 2]>::here", "my_rule::sum::<[i64; 2]>::here"),
+            ("hindsight:transform/transformer@0.1.0#transform", "hindsight:transform/transformer@0.1.0#transform"),
+        ] {
+            assert_eq!(without_hashes(name), plain);
+        }
+    }
 }

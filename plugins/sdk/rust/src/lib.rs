@@ -91,7 +91,8 @@ macro_rules! export {
 
                 fn configure(tables: Vec<Table>, settings: Vec<(String, String)>) -> Result<Plan, String> {
                     std::panic::set_hook(Box::new(|panic| {
-                        $crate::log::log($crate::log::Level::Error, &panic.to_string());
+                        // `panicked at src/lib.rs:1:2: why`, on one line.
+                        $crate::log::log($crate::log::Level::Error, &panic.to_string().replacen('\n', " ", 1));
                     }));
                     let (instance, plan) = $crate::native::Instance::configure(&tables, settings)?;
                     INSTANCE.set(instance).map_err(|_| "an instance is configured once".to_string())?;
