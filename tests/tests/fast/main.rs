@@ -3,8 +3,8 @@
 mod architecture;
 mod cases;
 mod damaged_logs;
-mod linked_in;
 mod foreign_plugins;
+mod linked_in;
 mod property;
 mod sink;
 mod source;
