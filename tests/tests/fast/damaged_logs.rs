@@ -6,6 +6,7 @@ mod cut;
 mod files;
 mod flipped;
 mod fuzz;
+mod recorded;
 mod rows;
 
 use hindsight::event::Position;
