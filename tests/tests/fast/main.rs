@@ -5,6 +5,7 @@ mod cases;
 mod damaged_logs;
 mod foreign_plugins;
 mod linked_in;
+mod groups;
 mod property;
 mod sink;
 mod source;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::value;
 use crate::history::{HistorySchema, Scope};
@@ -25,7 +25,8 @@ pub fn make_or_compare(
     let failed = |error: rusqlite::Error| {
         SinkError::Unfit(format!("prepare table {} in {}: {error}", place.table, place.path.display()))
     };
-    let transaction = connection.transaction().map_err(failed)?;
+    // It writes in any case; begun as a reader it could not wait for another pipeline's commit.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let columns = existing(&transaction, place.table).map_err(failed)?;
     if columns.is_empty() {
         transaction.execute_batch(&create(place.table, history)).map_err(failed)?;
