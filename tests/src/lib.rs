@@ -9,6 +9,7 @@ pub mod forged;
 pub mod generator;
 pub mod mysql;
 pub mod oracle;
+pub mod pipeline;
 pub mod program;
 pub mod rounds;
 pub mod tables;

@@ -3,3 +3,4 @@
 mod configuration;
 mod documents;
 mod foreign_plugins;
+mod demo_counts;
