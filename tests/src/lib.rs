@@ -12,5 +12,6 @@ pub mod oracle;
 pub mod pipeline;
 pub mod program;
 pub mod rounds;
+pub mod recorded;
 pub mod tables;
 pub mod wall_clock;

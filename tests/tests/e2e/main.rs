@@ -4,3 +4,5 @@ mod configuration;
 mod documents;
 mod foreign_plugins;
 mod demo_counts;
+mod kills;
+mod restarts;
