@@ -6,3 +6,4 @@ mod foreign_plugins;
 mod demo_counts;
 mod kills;
 mod restarts;
+mod values;
