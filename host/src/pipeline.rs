@@ -212,12 +212,7 @@ impl Summary {
         self.transactions += batch.transactions.len() as u64;
         self.progress = batch.progress;
         let count = |wanted: &[Op]| batch.changes.iter().filter(|change| wanted.contains(&change.op)).count() as u64;
-        // Only an update of the primary key makes a delete and a create from one event.
-        let key_changes = batch
-            .changes
-            .windows(2)
-            .filter(|pair| pair[0].op == Op::Delete && pair[1].op == Op::Create && pair[0].at == pair[1].at)
-            .count() as u64;
+        let key_changes = batch.changes.iter().filter(|change| change.rekeys).count() as u64 / 2;
         self.inserts += count(&[Op::Create, Op::Read]) - key_changes;
         self.updates += count(&[Op::Update]) + key_changes;
         self.deletes += count(&[Op::Delete]) - key_changes;

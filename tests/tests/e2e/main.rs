@@ -1,9 +1,10 @@
 //! Tests of the built program, driven from outside.
 
+mod compressed;
 mod configuration;
+mod demo_counts;
 mod documents;
 mod foreign_plugins;
-mod demo_counts;
 mod kills;
 mod restarts;
 mod values;
