@@ -6,5 +6,6 @@ mod demo_counts;
 mod documents;
 mod foreign_plugins;
 mod kills;
+mod refusals;
 mod restarts;
 mod values;

@@ -377,7 +377,7 @@ fn a_type_that_is_not_decoded_yet_stops_with_its_name_if_it_was_asked_for_and_on
         let settings = format!("columns = \"asset_info,{column}\"");
         let (place, answer) = Pipeline { settings: &settings, ..pipeline.clone() }.run();
         assert_eq!(answer.exit, Some(1), "{column}: {}", answer.err);
-        for word in [&format!("shop.odd.{column} ({declared})"), "binlog.00000", "cannot be decoded", "leave it out"] {
+        for word in [&format!("shop.odd.{column} ({declared})"), "binlog.0000", "cannot be decoded", "leave it out"] {
             assert!(answer.err.contains(word), "{word:?} is not in: {}", answer.err);
         }
         assert_eq!(place.checkpoint(), None, "nothing was written");
