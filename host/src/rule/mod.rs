@@ -1,6 +1,6 @@
 //! The `Rule` seam: the business decision, and nothing else.
 
-mod bindings;
+pub mod bindings;
 mod check;
 mod component;
 mod engine;

@@ -78,7 +78,7 @@ impl WasmRule {
     }
 
     /// Calls `transform` on a configured instance.
-    fn call(&self, instance: &mut Instance, batch: &wit::Batch) -> Result<wit::Output, Fault> {
+    fn enter(&self, instance: &mut Instance, batch: &wit::Batch) -> Result<wit::Output, Fault> {
         let limits = &self.component.limits;
         instance.store.set_epoch_deadline(engine::ticks(limits.deadline));
         match instance.rule.hindsight_transform_transformer().call_transform(&mut instance.store, batch) {
@@ -109,23 +109,44 @@ impl Rule for WasmRule {
     }
 
     fn transform(&mut self, groups: &Groups<'_>) -> Result<Decision, RuleError> {
-        let mut configured = self.configured.take().expect("configure comes before transform");
-        let decision = self.decide(&mut configured, groups);
-        self.configured = Some(configured);
-        self.batches += 1;
-        decision
+        let batch = self.pack(groups)?;
+        let output = self.call(&batch)?;
+        self.check(&output, groups)
     }
 }
 
+/// The steps of `transform`, which benches also take one by one.
 impl WasmRule {
-    fn decide(&self, configured: &mut Configured, groups: &Groups<'_>) -> Result<Decision, RuleError> {
-        let concerns_batch = |text: String| RuleError::Batch(text);
-        let batch = wire::batch(groups, &configured.plan).map_err(concerns_batch)?;
+    /// The groups as the contract's columns.
+    pub fn pack(&self, groups: &Groups<'_>) -> Result<wit::Batch, RuleError> {
+        wire::batch(groups, self.plan()).map_err(RuleError::Batch)
+    }
+
+    /// The component's answer, as it gave it.
+    pub fn call(&mut self, batch: &wit::Batch) -> Result<wit::Output, RuleError> {
+        let mut configured = self.configured.take().expect("configure comes before transform");
+        let output = self.ask(&mut configured, batch);
+        self.configured = Some(configured);
+        self.batches += 1;
+        output
+    }
+
+    /// The answer as whole rows, if it keeps the contract.
+    pub fn check(&self, output: &wit::Output, groups: &Groups<'_>) -> Result<Decision, RuleError> {
+        check::decision(output, groups, self.plan(), &self.component.limits)
+            .map_err(|breach| RuleError::Batch(format!("its output breaks the contract: {breach}")))
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.configured.as_ref().expect("configure comes before transform").plan
+    }
+
+    fn ask(&self, configured: &mut Configured, batch: &wit::Batch) -> Result<wit::Output, RuleError> {
         let mut instance = match configured.instance.take() {
             Some(instance) => instance,
             None => self.start(&configured.tables)?.0,
         };
-        let called = self.call(&mut instance, &batch);
+        let called = self.enter(&mut instance, batch);
         let keep = self.component.limits.instance == Keep::Kept && !matches!(called, Err(Fault::Trapped(_)));
         if keep {
             configured.instance = Some(instance);
@@ -135,16 +156,15 @@ impl WasmRule {
             Fault::Trapped(text) => RuleError::Batch(text),
         })?;
         if keep && self.batches % RECHECK_EVERY == RECHECK_EVERY - 1 {
-            self.recheck(&configured.tables, &batch, &output)?;
+            self.recheck(&configured.tables, batch, &output)?;
         }
-        check::decision(&output, groups, &configured.plan, &self.component.limits)
-            .map_err(|breach| RuleError::Batch(format!("its output breaks the contract: {breach}")))
+        Ok(output)
     }
 
     /// A rule is a pure function: a fresh instance says the same.
     fn recheck(&self, tables: &[types::Table], batch: &wit::Batch, output: &wit::Output) -> Result<(), RuleError> {
         let (mut fresh, _) = self.start(tables)?;
-        match self.call(&mut fresh, batch) {
+        match self.enter(&mut fresh, batch) {
             Ok(again) if again == *output => Ok(()),
             _ => Err(RuleError::Stop(format!(
                 "rule {} keeps state between batches: a fresh instance decides the same batch differently. \
