@@ -20,6 +20,13 @@ pub struct Cli {
     pub verbose: u8,
 }
 
+impl Cli {
+    /// The command line of this process. A wrong one, and `--help`, end the process here.
+    pub fn read() -> Self {
+        Self::parse()
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   hindsight init                                     write a configuration to start from

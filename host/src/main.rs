@@ -1,10 +1,8 @@
 //! The program: reads the command line, starts the log, runs the command, and prints a failure once.
 
 use std::io::{IsTerminal, stderr};
-use std::process::ExitCode;
-
-use clap::Parser;
 use std::path::Path;
+use std::process::ExitCode;
 
 use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
@@ -12,14 +10,14 @@ use hindsight::commands::init::{self, Existing};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
 use hindsight::commands::{audit, query, rule_test, run, validate};
 use hindsight::config::{ComponentPlace, Config, defaults};
-use hindsight::rule::Component;
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
+use hindsight::rule::Component;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     // A wrong command line ends here, with exit code 2.
-    let cli = Cli::parse();
+    let cli = Cli::read();
     start_log(cli.log_format, cli.verbose);
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -43,7 +43,9 @@ pub fn json(value: Value<'_>, logical: Logical) -> serde_json::Value {
         (Value::UInt(value), _) => i64::try_from(value).map_or_else(|_| value.to_string().into(), Into::into),
         (Value::Float(value), _) => value.into(),
         (Value::Text(text), _) => text.into(),
-        (Value::Bytes(bytes), _) => format!("0x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).into(),
+        (Value::Bytes(bytes), _) => {
+            format!("0x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).into()
+        }
     }
 }
 
@@ -54,4 +56,17 @@ pub fn cell(value: Value<'_>, logical: Logical) -> String {
         serde_json::Value::String(text) => text,
         other => other.to_string(),
     }
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }

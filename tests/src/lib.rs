@@ -3,3 +3,14 @@
 pub mod asset_log;
 pub mod program;
 pub mod rounds;
+pub mod binlog;
+pub mod components;
+pub mod contract;
+pub mod dump;
+pub mod generator;
+pub mod mysql;
+pub mod oracle;
+pub mod program;
+pub mod rounds;
+pub mod tables;
+pub mod wall_clock;

@@ -68,7 +68,8 @@ pub fn binary() -> &'static Path {
         let test = std::env::current_exe().expect("the test's own path");
         let target = test.ancestors().nth(2).expect("tests lie in <target>/<profile>/deps");
         let binary = target.join(format!("hindsight{}", std::env::consts::EXE_SUFFIX));
-        let built = modified(&binary).unwrap_or_else(|| panic!("{} is not built: cargo build --workspace", binary.display()));
+        let built =
+            modified(&binary).unwrap_or_else(|| panic!("{} is not built: cargo build --workspace", binary.display()));
         let newest = newest(&repository().join("host/src"));
         assert!(built >= newest, "{} is older than host/src: cargo build --workspace", binary.display());
         binary
@@ -81,7 +82,8 @@ pub fn repository() -> &'static Path {
 }
 
 fn newest(folder: &Path) -> SystemTime {
-    let entries = fs::read_dir(folder).expect("read a folder of the repository").map(|entry| entry.expect("an entry").path());
+    let entries =
+        fs::read_dir(folder).expect("read a folder of the repository").map(|entry| entry.expect("an entry").path());
     let times = entries.map(|path| if path.is_dir() { newest(&path) } else { modified(&path).expect("a file's time") });
     times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }

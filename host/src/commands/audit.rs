@@ -33,7 +33,7 @@ pub fn audit(args: &Audit) -> Outcome<()> {
     }
     match findings.total() {
         0 => Ok(()),
-        total => Err(Failure::run(anyhow!("the audit has {total} findings"))),
+        total => Err(Failure::run(anyhow!("the audit has {} findings", output::grouped(total)))),
     }
 }
 
@@ -136,17 +136,19 @@ impl Findings {
     }
 
     fn text(&self, history: &HistorySchema, table: &str) -> String {
-        let mut out = format!("{} rows of {table}\n", self.rows);
+        let mut out = format!("{} rows of {table}\n", output::grouped(self.rows));
         for (name, what, kind) in self.kinds() {
-            out += &format!("{:>8}  {name}: rows that {what}\n", kind.count);
+            out += &format!("{:>8}  {name}: rows that {what}\n", output::grouped(kind.count));
             for sample in &kind.samples {
                 let columns = history.columns.iter().zip(sample);
-                let cells = columns.map(|(column, cell)| format!("{} = {}", column.field.name, output::cell(cell.value(), column.field.logical)));
+                let cells = columns.map(|(column, cell)| {
+                    format!("{} = {}", column.field.name, output::cell(cell.value(), column.field.logical))
+                });
                 out += &format!("          {}\n", cells.collect::<Vec<_>>().join(", "));
             }
             let left = kind.count - kind.samples.len() as u64;
             if left > 0 && !kind.samples.is_empty() {
-                out += &format!("          … and {left} more\n");
+                out += &format!("          … and {} more\n", output::grouped(left));
             }
         }
         out
@@ -157,10 +159,13 @@ impl Findings {
         for (name, _, kind) in self.kinds() {
             let sample = |sample: &Vec<Owned>| {
                 let columns = history.columns.iter().zip(sample);
-                let cells = columns.map(|(column, cell)| (column.field.name.clone(), output::json(cell.value(), column.field.logical)));
+                let cells = columns.map(|(column, cell)| {
+                    (column.field.name.clone(), output::json(cell.value(), column.field.logical))
+                });
                 serde_json::Value::Object(cells.collect())
             };
-            value[name] = json!({ "count": kind.count, "samples": kind.samples.iter().map(sample).collect::<Vec<_>>() });
+            value[name] =
+                json!({ "count": kind.count, "samples": kind.samples.iter().map(sample).collect::<Vec<_>>() });
         }
         value
     }
@@ -179,7 +184,12 @@ mod tests {
             source: None,
         };
         HistorySchema {
-            columns: vec![column("id", Logical::Int64), column("start", Logical::Datetime), column("end", Logical::Datetime), column("current", Logical::Boolean)],
+            columns: vec![
+                column("id", Logical::Int64),
+                column("start", Logical::Datetime),
+                column("end", Logical::Datetime),
+                column("current", Logical::Boolean),
+            ],
             primary_key: vec![0, 1],
             roles: Roles { entity_key: vec![0], start: 1, end: 2, current: Some(3) },
         }
@@ -187,9 +197,16 @@ mod tests {
 
     /// Every pair and row, as the words say.
     fn brute_force(rows: &[(i64, i64, Option<i64>, bool)]) -> (u64, bool, bool) {
-        let holds = |row: &(i64, i64, Option<i64>, bool), instant: i64| row.1 <= instant && row.2.is_none_or(|end| instant < end);
+        let holds = |row: &(i64, i64, Option<i64>, bool), instant: i64| {
+            row.1 <= instant && row.2.is_none_or(|end| instant < end)
+        };
         let negative = rows.iter().filter(|row| row.2.is_some_and(|end| end < row.1)).count() as u64;
-        let pairs = || rows.iter().enumerate().flat_map(|(i, one)| rows[..i].iter().map(move |two| (one, two))).filter(|(one, two)| one.0 == two.0);
+        let pairs = || {
+            rows.iter()
+                .enumerate()
+                .flat_map(|(i, one)| rows[..i].iter().map(move |two| (one, two)))
+                .filter(|(one, two)| one.0 == two.0)
+        };
         let overlap = pairs().any(|(one, two)| (0..12).any(|instant| holds(one, instant) && holds(two, instant)));
         let two_current = pairs().any(|(one, two)| one.3 && two.3);
         (negative, overlap, two_current)
@@ -213,12 +230,21 @@ mod tests {
             let mut sweep = Sweep::new(&history, 1);
             let mut held = Rows::new(4);
             for &(id, start, end, current) in &rows {
-                held.push_row([Value::Int(id), Value::Int(start), end.map_or(Value::Null, Value::Int), Value::Int(i64::from(current))]);
+                held.push_row([
+                    Value::Int(id),
+                    Value::Int(start),
+                    end.map_or(Value::Null, Value::Int),
+                    Value::Int(i64::from(current)),
+                ]);
             }
             held.iter().for_each(|row| sweep.row(row));
             let found = &sweep.findings;
             let expected = brute_force(&rows);
-            assert_eq!((found.negative.count, found.overlap.count > 0, found.two_current.count > 0), expected, "{rows:?}");
+            assert_eq!(
+                (found.negative.count, found.overlap.count > 0, found.two_current.count > 0),
+                expected,
+                "{rows:?}"
+            );
             overlaps += u64::from(expected.1);
             doubles += u64::from(expected.2);
         }

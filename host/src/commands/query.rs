@@ -25,7 +25,8 @@ pub fn query(args: &Query) -> Outcome<()> {
 
 fn text(rows: &Rows, history: &HistorySchema, args: &Query) -> Outcome<()> {
     if rows.is_empty() {
-        let names: Vec<&str> = history.roles.entity_key.iter().map(|&column| history.columns[column].field.name.as_str()).collect();
+        let names: Vec<&str> =
+            history.roles.entity_key.iter().map(|&column| history.columns[column].field.name.as_str()).collect();
         let when = args.as_of.as_ref().map(|instant| format!(" as of {instant}")).unwrap_or_default();
         return output::print(&format!("no history rows for {} = {}{when}\n", names.join(", "), args.key));
     }
@@ -33,7 +34,9 @@ fn text(rows: &Rows, history: &HistorySchema, args: &Query) -> Outcome<()> {
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(history.columns.iter().map(|column| column.field.name.as_str()));
     for row in rows.iter() {
-        table.add_row(history.columns.iter().enumerate().map(|(i, column)| output::cell(row.get(i), column.field.logical)));
+        table.add_row(
+            history.columns.iter().enumerate().map(|(i, column)| output::cell(row.get(i), column.field.logical)),
+        );
     }
     output::print(&format!("{table}\n"))
 }
@@ -43,8 +46,9 @@ fn json(rows: &Rows, history: &HistorySchema) -> Outcome<()> {
     let mut lines = String::new();
     for row in rows.iter() {
         let columns = history.columns.iter().enumerate();
-        let object: serde_json::Map<_, _> =
-            columns.map(|(i, column)| (column.field.name.clone(), output::json(row.get(i), column.field.logical))).collect();
+        let object: serde_json::Map<_, _> = columns
+            .map(|(i, column)| (column.field.name.clone(), output::json(row.get(i), column.field.logical)))
+            .collect();
         lines += &format!("{}\n", serde_json::Value::Object(object));
     }
     output::print(&lines)
@@ -60,7 +64,8 @@ fn key(text: &str, history: &HistorySchema) -> Result<Rows, String> {
         [field] => values[0] = Some(text.strip_prefix(&format!("{}=", field.name)).unwrap_or(text)),
         _ => {
             for part in text.split(',') {
-                let (name, value) = part.split_once('=').ok_or_else(|| format!("the key has several columns; write --key {form}"))?;
+                let (name, value) =
+                    part.split_once('=').ok_or_else(|| format!("the key has several columns; write --key {form}"))?;
                 let column = names.iter().position(|known| *known == name.trim());
                 let column = column.ok_or_else(|| format!("{name} is no column of the key; write --key {form}"))?;
                 values[column] = Some(value);
@@ -80,7 +85,9 @@ fn key(text: &str, history: &HistorySchema) -> Result<Rows, String> {
             Logical::Time => Value::Int(civil::parse_time(text).ok_or_else(misfit)?),
             Logical::Datetime => Value::Int(civil::parse_datetime(text).ok_or_else(misfit)?),
             Logical::Decimal | Logical::Text | Logical::Json => Value::Text(text),
-            Logical::Bytes => return Err(format!("the key column {} is binary, which cannot be typed here", field.name)),
+            Logical::Bytes => {
+                return Err(format!("the key column {} is binary, which cannot be typed here", field.name));
+            }
         };
         rows.push(value);
     }

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::assemble;
 use crate::config::Config;
 use crate::failure::Outcome;
+use crate::output;
 use crate::pipeline::{self, Summary};
 
 /// Runs to the source's end, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
@@ -37,11 +38,12 @@ pub async fn run(config: &Config, json: bool) -> Outcome<()> {
     .await;
     progress.end();
     let summary = outcome?;
-    report(config, &summary, started.elapsed(), json);
+    report(config, &summary, parts.start.is_some(), started.elapsed(), json);
     Ok(())
 }
 
-fn report(config: &Config, summary: &Summary, elapsed: Duration, json: bool) {
+/// `resumed`: whether an earlier run had read a part of the source.
+fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, json: bool) {
     let rate = (summary.changes() as f64 / elapsed.as_secs_f64().max(1e-3)) as u64;
     if json {
         let mut report = serde_json::to_value(summary).expect("a summary is plain data");
@@ -52,29 +54,33 @@ fn report(config: &Config, summary: &Summary, elapsed: Duration, json: bool) {
         return;
     }
     if summary.batches == 0 || summary.changes() == 0 {
-        println!("No change of {} was left to read.", config.source.tables.join(", "));
+        let tables = config.source.tables.join(", ");
+        match resumed {
+            true => println!("No change of {tables} was left to read: the history is up to date."),
+            false => println!("The source holds no change of {tables}. Are source.tables and source.files right?"),
+        }
         return;
     }
     println!(
         "{} changes in {} transactions: {} inserts, {} updates ({} between entities), {} deletes",
-        grouped(summary.changes()),
-        grouped(summary.transactions),
-        grouped(summary.inserts),
-        grouped(summary.updates),
-        grouped(summary.moves),
-        grouped(summary.deletes),
+        output::grouped(summary.changes()),
+        output::grouped(summary.transactions),
+        output::grouped(summary.inserts),
+        output::grouped(summary.updates),
+        output::grouped(summary.moves),
+        output::grouped(summary.deletes),
     );
     println!(
         "{} history rows written to {} in {}{}",
-        grouped(summary.rows_upserted + summary.rows_deleted),
+        output::grouped(summary.rows_upserted + summary.rows_deleted),
         config.sink.table,
         config.sink.path.display(),
         match summary.negative_intervals {
             0 => String::new(),
-            n => format!("; {} of them end before they start (late changes)", grouped(n)),
+            n => format!("; {} of them end before they start (late changes)", output::grouped(n)),
         }
     );
-    println!("{:.2} s, {} changes a second", elapsed.as_secs_f64(), grouped(rate));
+    println!("{:.2} s, {} changes a second", elapsed.as_secs_f64(), output::grouped(rate));
 }
 
 /// A bar on a terminal, nothing elsewhere.
@@ -94,7 +100,7 @@ impl Progress {
         let (Some(bar), Some(progress)) = (&self.0, summary.progress) else { return };
         bar.set_length(progress.total_bytes);
         bar.set_position(progress.done_bytes);
-        bar.set_message(format!("{} changes", grouped(summary.changes())));
+        bar.set_message(format!("{} changes", output::grouped(summary.changes())));
     }
 
     fn end(&self) {
@@ -128,17 +134,4 @@ fn stop_on_signal() -> watch::Receiver<bool> {
         }
     });
     receiver
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -8,5 +8,5 @@ wasmtime::component::bindgen!({
     additional_derives: [PartialEq],
 });
 
+pub use self::hindsight::transform::{log, types};
 pub use exports::hindsight::transform::transformer as wit;
-pub use hindsight::transform::{log, types};

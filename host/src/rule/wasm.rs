@@ -14,6 +14,9 @@ use crate::groups::Groups;
 /// One batch in so many is decided again on a fresh instance, to catch a rule that keeps state.
 const RECHECK_EVERY: u64 = 256;
 
+/// The contract names a change's table by one byte.
+const TABLES_MAX: usize = 256;
+
 /// A component with its settings.
 pub struct WasmRule {
     component: Component,
@@ -98,6 +101,13 @@ enum Fault {
 
 impl Rule for WasmRule {
     fn configure(&mut self, tables: &[Arc<TableSchema>]) -> Result<Arc<Plan>, RuleError> {
+        if tables.len() > TABLES_MAX {
+            return Err(RuleError::Unfit(format!(
+                "{} tables were met, the last {}; a rule sees at most {TABLES_MAX}. Give the pipeline fewer tables, and the others one of their own",
+                tables.len(),
+                tables[tables.len() - 1].name,
+            )));
+        }
         let wit_tables: Vec<types::Table> = tables.iter().map(|table| wire::table(table)).collect();
         let (instance, answer) = self.start(&wit_tables)?;
         let plan = plan::check(answer, tables).map_err(|faults| {

@@ -1,5 +1,6 @@
 //! History in memory: for case files, tests and backtests.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::{Sink, SinkError};
@@ -16,7 +17,7 @@ pub struct Memory {
 }
 
 /// A value that outlives its rows. Ordered as one column's values are: of one kind, NULL first.
-#[derive(Clone, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Owned {
     Null,
     Int(i64),
@@ -28,16 +29,38 @@ pub enum Owned {
 
 impl Eq for Owned {}
 
+impl PartialOrd for Owned {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Ord for Owned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
+            (Owned::Int(one), Owned::Int(two)) => one.cmp(two),
+            (Owned::UInt(one), Owned::UInt(two)) => one.cmp(two),
             (Owned::Float(one), Owned::Float(two)) => one.total_cmp(two),
-            _ => self.partial_cmp(other).expect("only floats are not ordered"),
+            (Owned::Text(one), Owned::Text(two)) => one.cmp(two),
+            (Owned::Bytes(one), Owned::Bytes(two)) => one.cmp(two),
+            _ => self.rank().cmp(&other.rank()),
         }
     }
 }
 
 impl Owned {
+    /// NULL first; two kinds in one column do not occur, but have an order all the same.
+    fn rank(&self) -> u8 {
+        match self {
+            Owned::Null => 0,
+            Owned::Int(_) => 1,
+            Owned::UInt(_) => 2,
+            Owned::Float(_) => 3,
+            Owned::Text(_) => 4,
+            Owned::Bytes(_) => 5,
+        }
+    }
+
     pub fn value(&self) -> Value<'_> {
         match self {
             Owned::Null => Value::Null,

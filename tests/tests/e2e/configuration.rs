@@ -16,7 +16,7 @@ kind = "binlog-file"
 files = ["binlog.000001"]
 tables = ["shop.item_assets"]
 [rule]
-component = "rules/mine.wasm"
+component = "builtin:scd2-by-owner"
 [sink]
 path = "history.db"
 table = "item_asset_history"
@@ -28,7 +28,7 @@ table = "item_asset_history"
 fn refused(change: (&str, &str), words: &[&str]) {
     let folder = Folder::new();
     assert!(LEAST.contains(change.0), "nothing to replace: {}", change.0);
-    folder.write("hindsight.toml", &LEAST.replacen(change.0, change.1, 1));
+    folder.write("hindsight.toml", LEAST.replacen(change.0, change.1, 1));
     let answer = hindsight(&folder, &["validate"]);
     assert_eq!(answer.exit, Some(2), "{}", answer.err);
     // Frames wrap long lines, so words are looked for without the wrapping.
@@ -73,7 +73,7 @@ fn broken_syntax_is_refused_with_its_place() {
     let folder = Folder::new();
     folder.write(
         "hindsight.toml",
-        &LEAST.replace("[\"binlog.000001\"]", "[\"binlog.000001\"").replace("name =", "nmae ="),
+        LEAST.replace("[\"binlog.000001\"]", "[\"binlog.000001\"").replace("name =", "nmae ="),
     );
     let answer = hindsight(&folder, &["validate"]);
     assert!(answer.exit == Some(2) && !answer.err.contains("nmae"), "only the syntax is at fault:\n{}", answer.err);
@@ -85,7 +85,7 @@ fn what_is_required_is_named_when_it_is_missing() {
     refused(("kind = \"binlog-file\"", ""), &["`kind` is missing in [source]", "kind = \"binlog-file\""]);
     refused(("files = [\"binlog.000001\"]", ""), &["`files` is missing in [source]", "name the binlog files in order"]);
     refused(("[\"binlog.000001\"]", "[]"), &["`files` of [source] is empty"]);
-    refused(("component = \"rules/mine.wasm\"", ""), &["`component` is missing in [rule]"]);
+    refused(("component = \"builtin:scd2-by-owner\"", ""), &["`component` is missing in [rule]"]);
     refused(("table = \"item_asset_history\"", ""), &["`table` is missing in [sink]"]);
 }
 
@@ -174,7 +174,7 @@ fn all_faults_are_shown_at_once() {
 fn no_secret_is_printed_neither_by_a_good_nor_by_a_bad_configuration() {
     let folder = Folder::new();
     folder.write("password.txt", "s3cr3t-value\n");
-    let settings = "[rule]\nsettings = { token = \"${env:HINDSIGHT_CLI_SECRET}\", other = \"${file:password.txt}\" }";
+    let settings = "[rule]\nsettings = { owner = \"${env:HINDSIGHT_CLI_SECRET}\", columns = \"${file:password.txt}\" }";
     let good = LEAST.replace("[rule]", settings);
     let bad = good.replace("item_asset_history\"", "s${env:HINDSIGHT_CLI_SECRET}\"").replace("kind =", "knid =");
     let plain = LEAST.replace("kind = \"binlog-file\"", "kind = \"mysql\"\nurl = \"mysql://u:s3cr3t-value@h\"");
@@ -190,7 +190,7 @@ fn no_secret_is_printed_neither_by_a_good_nor_by_a_bad_configuration() {
         }
     }
     folder.write("hindsight.toml", &good);
-    assert!(hindsight(&folder, &["validate"]).out.contains("token = \"${env:HINDSIGHT_CLI_SECRET}\""));
+    assert!(hindsight(&folder, &["validate"]).out.contains("owner = \"${env:HINDSIGHT_CLI_SECRET}\""));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn what_init_writes_validates_unchanged_and_is_not_overwritten_by_chance() {
     let answer = hindsight(&folder, &["validate", "mine.toml"]);
     assert_eq!((answer.exit, answer.out.lines().next()), (Some(0), Some("mine.toml is valid")), "{}", answer.err);
     // The commented lines show defaults: with them in force nothing changes but what is typed.
-    folder.write("mine.toml", &text.replace("\n#time-zone", "\ntime-zone").replace("\n#limits", "\nlimits"));
+    folder.write("mine.toml", text.replace("\n#time-zone", "\ntime-zone").replace("\n#limits", "\nlimits"));
     assert_eq!(hindsight(&folder, &["validate", "mine.toml"]).out, answer.out);
 
     folder.write("mine.toml", "kept");

@@ -1,3 +1,4 @@
 //! Tests of the built program, driven from outside.
 
 mod configuration;
+mod documents;

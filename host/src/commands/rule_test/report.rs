@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{Tested, Unloaded};
 use crate::event::Logical;
 use crate::history::HistorySchema;
-use crate::output;
 use crate::judge::{Difference, Edges, Finding};
+use crate::output;
 use crate::source::cases::Cell;
 
 pub fn text(tested: &[Tested]) -> String {

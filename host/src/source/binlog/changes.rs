@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::BinlogFileSettings;
 use super::frame::{Bytes, Short};
-use super::header::{self, Compression, Payload, kind};
+use super::header::{self, Payload, kind};
 use super::log::Placed;
 use super::position::Place;
 use super::row::{self, Column};
@@ -23,7 +23,6 @@ use crate::source::SourceError;
 pub enum Step<'a> {
     Next,
     Unpack(Payload<'a>),
-    Decompress(Payload<'a>),
     Rotate(String),
     /// The server stopped here.
     Stopped,
@@ -83,6 +82,23 @@ struct Mapped {
     captured: Option<(u32, Arc<[Column]>)>,
 }
 
+/// Why an event's rows cannot be taken.
+enum Flaw {
+    Short,
+    /// The image carries no column.
+    NoColumns,
+    /// A resumed transaction is not the one that was begun.
+    OtherLog,
+}
+
+impl From<Short> for Flaw {
+    fn from(_: Short) -> Self {
+        Flaw::Short
+    }
+}
+
+const OTHER_LOG: &str = "the changes before this place are not those that the checkpoint counted; the log is another one. Start a new history";
+
 impl Changes {
     pub fn new(settings: BinlogFileSettings, log_name: &str) -> Self {
         Changes {
@@ -99,7 +115,7 @@ impl Changes {
         }
     }
 
-    /// Goes on at a checkpoint's place.
+    /// Begins at a checkpoint's place, or at the first file's beginning: a place that need not be handed out again.
     pub fn resume(&mut self, place: Place) {
         (self.skip, self.skip_crc) = (place.skip, place.crc);
         self.handed_out = place.clone();
@@ -129,28 +145,29 @@ impl Changes {
     }
 
     /// The transaction in hand is whole; the next one begins at `place`.
-    pub fn commit(&mut self, place: Place) {
-        if self.transaction.take().is_some_and(|transaction| transaction.n_rows > 0) {
-            // What was done before is passed over in the first transaction only.
-            self.skip = 0;
+    pub fn commit(&mut self, place: Place) -> Result<(), SourceError> {
+        // What was done before is passed over in the first transaction, which has it all.
+        if std::mem::take(&mut self.skip) > self.transaction.as_ref().map_or(0, |transaction| transaction.n_rows) {
+            return Err(self.stop(place.at, OTHER_LOG));
         }
+        self.transaction = None;
         self.mark.changes = self.batch.changes.len();
         self.mark.transactions = self.batch.transactions.len();
         self.mark.rows.clear();
         self.mark.rows.extend(self.batch.images.iter().map(Rows::len));
         self.place = place;
+        Ok(())
     }
 
     pub fn roll_back(&mut self, place: Place) -> Result<(), SourceError> {
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.in_parts) {
+        if self.skip > 0 || self.transaction.as_ref().is_some_and(|transaction| transaction.in_parts) {
             return Err(SourceError::Stop(format!(
                 "{} was rolled back after a part of it was handed out; raise limits.batch above its size and start a new history",
                 self.transaction_name()
             )));
         }
         self.cut();
-        self.commit(place);
-        Ok(())
+        self.commit(place)
     }
 
     /// Whether it is time to hand out: enough whole transactions, or one transaction larger than a batch.
@@ -217,6 +234,12 @@ impl Changes {
         };
         match event.kind {
             kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED => {
+                if self.in_transaction() {
+                    return Err(self.stop(
+                        placed.at,
+                        &format!("another transaction begins here, before {} has ended; the file is damaged, copy it from the server again", self.transaction_name()),
+                    ));
+                }
                 let header::GtidEvent { gtid, commit_us } = header::gtid(event).map_err(short)?;
                 let time_us = commit_us.map(|instant| self.settings.zone.wall_clock(instant));
                 self.transaction = Some(InHand { gtid, time_us, ..InHand::default() });
@@ -231,14 +254,7 @@ impl Changes {
                 let (database, text) = header::query(event.body).map_err(short)?;
                 self.query(placed.at, &String::from_utf8_lossy(database), text)
             }
-            kind::TRANSACTION_PAYLOAD => {
-                let payload = header::payload(event.body).map_err(short)?;
-                match payload.compression {
-                    Compression::None => Ok(Step::Unpack(payload)),
-                    Compression::Zstd => Ok(Step::Decompress(payload)),
-                    Compression::Unknown(unknown) => Err(self.stop(placed.at, &format!("the transaction is compressed by method {unknown}, which is not known"))),
-                }
-            }
+            kind::TRANSACTION_PAYLOAD => Ok(Step::Unpack(header::payload(event.body).map_err(short)?)),
             kind::ROTATE => {
                 let name = event.body.get(8..).unwrap_or_default();
                 Ok(Step::Rotate(String::from_utf8_lossy(name).into_owned()))
@@ -336,9 +352,17 @@ impl Changes {
             let index = match known {
                 Some(index) if *self.batch.tables[index] == shape.schema => index,
                 Some(_) if self.mark.changes > 0 => return Ok(Step::Reread),
+                Some(index) if self.batch.changes.iter().any(|change| change.table as usize == index) => {
+                    return Err(self.stop(
+                        placed.at,
+                        &format!("{name} takes another shape inside a transaction, which no server writes; the file is damaged, copy it from the server again"),
+                    ));
+                }
                 Some(index) => {
                     self.batch.images[index] = Rows::new(shape.schema.fields.len());
                     self.batch.tables[index] = Arc::new(shape.schema);
+                    // Under other table ids the table may still have its old shape.
+                    self.maps.retain(|_, map| map.captured.as_ref().is_none_or(|(table, _)| *table as usize != index));
                     index
                 }
                 None => {
@@ -364,20 +388,23 @@ impl Changes {
             ));
         };
         let Some((table, columns)) = map.captured.clone() else { return Ok(Step::Next) };
-        match self.decode(placed, body, op, table, &columns) {
-            Ok(true) => Ok(Step::Next),
-            Ok(false) => Err(self.stop(
-                placed.at,
-                "the changes before this place are not those that the checkpoint counted; the log is another one. Start a new history",
-            )),
-            Err(Short) => {
-                let name = &self.batch.tables[table as usize].name;
-                Err(self.stop(placed.at, &format!("a row of {name} is shorter than its table map says; the file is damaged, copy it from the server again")))
+        let Err(flaw) = self.decode(placed, body, op, table, &columns) else { return Ok(Step::Next) };
+        let name = &self.batch.tables[table as usize].name;
+        let text = match flaw {
+            Flaw::OtherLog => OTHER_LOG.to_owned(),
+            Flaw::Short => {
+                format!(
+                    "a row of {name} is shorter than its table map says; the file is damaged, copy it from the server again"
+                )
             }
-        }
+            Flaw::NoColumns => format!(
+                "a row image of {name} has no column at all; set binlog_row_image=FULL on the source and start from a newer log"
+            ),
+        };
+        Err(self.stop(placed.at, &text))
     }
 
-    /// Decodes an event's rows; false where a resumed transaction is not the one that was begun.
+    /// Decodes an event's rows.
     fn decode(
         &mut self,
         placed: &Placed<'_>,
@@ -385,7 +412,7 @@ impl Changes {
         op: Op,
         table: u32,
         columns: &[Column],
-    ) -> Result<bool, Short> {
+    ) -> Result<(), Flaw> {
         let event = &placed.event;
         body.take(2)?;
         if event.kind >= kind::WRITE_ROWS {
@@ -393,11 +420,14 @@ impl Changes {
             body.take(extra.checked_sub(2).ok_or(Short)?)?;
         }
         if body.lenenc()? != columns.len() as u64 {
-            return Err(Short);
+            return Err(Flaw::Short);
         }
         let mut bitmap = || {
             let bits = body.take(columns.len().div_ceil(8))?;
-            Ok((bits, (0..columns.len()).all(|i| row::bit(bits, i))))
+            let mut present = (0..columns.len()).filter(|&i| row::bit(bits, i));
+            // Rows without a byte cannot be counted: binlog_row_image=MINIMAL writes such for a row of defaults.
+            present.next().ok_or(Flaw::NoColumns)?;
+            Ok::<_, Flaw>((bits, present.count() + 1 == columns.len()))
         };
         let first = bitmap()?;
         let second = if op == Op::Update { bitmap()? } else { first };
@@ -420,7 +450,7 @@ impl Changes {
             transaction.n_rows += 1;
             if transaction.n_rows <= self.skip {
                 if transaction.n_rows == self.skip && crc32fast::hash(last) != self.skip_crc {
-                    return Ok(false);
+                    return Err(Flaw::OtherLog);
                 }
                 rows.truncate(one as usize);
                 continue;
@@ -440,7 +470,7 @@ impl Changes {
         }
         // Positions are handed out between events, so the last row's is the only one that is ever needed.
         transaction.crc = crc32fast::hash(last);
-        Ok(true)
+        Ok(())
     }
 
     fn shapeless(&self, at: u64, table: &str, error: ShapeError) -> SourceError {

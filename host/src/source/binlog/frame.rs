@@ -84,11 +84,11 @@ impl<R: Read> Framer<R> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        let room = wanted.max(CHUNK);
-        if self.buffer.len() < room {
-            self.buffer.resize(room, 0);
-        }
         while self.end < wanted {
+            // Grows with what is there, not with what a length promises.
+            if self.end == self.buffer.len() {
+                self.buffer.resize((2 * self.end).clamp(CHUNK, wanted.max(CHUNK)), 0);
+            }
             match self.reader.read(&mut self.buffer[self.end..]) {
                 Ok(0) => return Ok(false),
                 Ok(n) => self.end += n,

@@ -102,10 +102,10 @@ pub fn parse(bytes: &[u8], checksum: bool) -> Result<Event<'_>, EventError> {
     })
 }
 
-/// A FORMAT_DESCRIPTION's body: the server's version, and whether the file's events have checksums.
+/// A FORMAT_DESCRIPTION's body: the server's version, and the algorithm of the file's checksums (0 none, 1 CRC-32).
 pub struct Format {
     pub server_version: String,
-    pub checksum: bool,
+    pub checksum_algorithm: u8,
 }
 
 /// `body`: everything after the header (checksum algorithm and checksum are its last five bytes).
@@ -115,7 +115,7 @@ pub fn format(body: &[u8]) -> Result<Format, Short> {
     let version = reader.take(50)?;
     let server_version = String::from_utf8_lossy(version).trim_end_matches('\0').to_owned();
     let algorithm = body.len().checked_sub(5).and_then(|at| body.get(at)).ok_or(Short)?;
-    Ok(Format { server_version, checksum: *algorithm == 1 })
+    Ok(Format { server_version, checksum_algorithm: *algorithm })
 }
 
 /// What a GTID event says of its transaction.
@@ -213,6 +213,8 @@ pub fn query(body: &[u8]) -> Result<(&[u8], &[u8]), Short> {
 /// A TRANSACTION_PAYLOAD's parts.
 pub struct Payload<'a> {
     pub compression: Compression,
+    /// Bytes of its events; the server always writes it.
+    pub unpacked_bytes: Option<u64>,
     pub data: &'a [u8],
 }
 
@@ -225,7 +227,7 @@ pub enum Compression {
 
 pub fn payload(body: &[u8]) -> Result<Payload<'_>, Short> {
     let mut body = Bytes(body);
-    let (mut size, mut compression) = (None, Compression::Unknown(u64::MAX));
+    let (mut size, mut unpacked_bytes, mut compression) = (None, None, Compression::Unknown(u64::MAX));
     loop {
         match body.lenenc()? {
             0 => break,
@@ -240,11 +242,12 @@ pub fn payload(body: &[u8]) -> Result<Payload<'_>, Short> {
                             unknown => Compression::Unknown(unknown),
                         }
                     }
+                    3 => unpacked_bytes = Some(value.lenenc()?),
                     _ => {}
                 }
             }
         }
     }
     let size = size.map_or(Ok(body.0.len()), |size| usize::try_from(size).map_err(|_| Short))?;
-    Ok(Payload { compression, data: body.take(size)? })
+    Ok(Payload { compression, unpacked_bytes, data: body.take(size)? })
 }

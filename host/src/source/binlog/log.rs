@@ -5,7 +5,7 @@ use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::frame::{FrameError, Framer};
-use super::header::{self, Event, EventError, kind};
+use super::header::{self, Compression, Event, EventError, kind};
 use super::position::Place;
 use crate::event::Progress;
 use crate::source::SourceError;
@@ -26,6 +26,8 @@ pub struct Log {
     /// The file says that it is finished, and by what name the next one goes.
     finished: Option<Option<String>>,
     unpacked: Option<Unpacked>,
+    /// How many bytes it has, as its envelope says.
+    unpacked_bytes: Option<u64>,
     entered: bool,
     /// Bytes of the file's event that was peeked, and of the inner one.
     peeked: usize,
@@ -49,6 +51,9 @@ impl Log {
             let metadata = std::fs::metadata(file);
             let metadata = metadata
                 .map_err(|error| SourceError::Unfit(format!("open binlog file {}: {error}", file.display())))?;
+            if metadata.is_dir() {
+                return Err(SourceError::Unfit(format!("{} is a folder; name the binlog files in it", file.display())));
+            }
             sizes.push(metadata.len());
         }
         let first = match place {
@@ -72,6 +77,7 @@ impl Log {
             checksum: opened.checksum,
             finished: None,
             unpacked: None,
+            unpacked_bytes: None,
             entered: false,
             peeked: 0,
             peeked_inner: 0,
@@ -166,16 +172,44 @@ impl Log {
     }
 
     /// Goes into a compressed transaction; its envelope is consumed when its last event is.
-    pub fn decompress(&mut self, data: Vec<u8>) -> Result<(), SourceError> {
-        let decoder = zstd::stream::read::Decoder::new(Cursor::new(data));
-        let decoder = decoder.map_err(|error| self.broken_payload(&error.to_string()))?;
-        self.unpacked = Some(Framer::new(Box::new(BufReader::new(decoder)), 0));
+    pub fn unpack(
+        &mut self,
+        compression: Compression,
+        unpacked_bytes: Option<u64>,
+        data: Vec<u8>,
+    ) -> Result<(), SourceError> {
+        if self.unpacked.is_some() {
+            return Err(self.broken_payload("it holds another compressed transaction"));
+        }
+        let events: Box<dyn Read + Send> = match compression {
+            Compression::None => Box::new(Cursor::new(data)),
+            Compression::Zstd => match zstd::stream::read::Decoder::new(Cursor::new(data)) {
+                Ok(decoder) => Box::new(BufReader::new(decoder)),
+                Err(error) => return Err(self.broken_payload(&error.to_string())),
+            },
+            Compression::Unknown(unknown) => {
+                return Err(SourceError::Stop(format!(
+                    "{}:{}: the transaction is compressed by method {unknown}, which is not known; use a newer version of hindsight",
+                    self.name,
+                    self.framer.offset()
+                )));
+            }
+        };
+        self.unpacked = Some(Framer::new(events, 0));
+        self.unpacked_bytes = unpacked_bytes;
         Ok(())
     }
 
-    /// The same for a payload that is not compressed.
-    pub fn unpack(&mut self, data: Vec<u8>) -> Result<(), SourceError> {
-        self.unpacked = Some(Framer::new(Box::new(Cursor::new(data)), 0));
+    /// The transaction that is over ended its payload too: what comes next stands behind the envelope.
+    pub fn leave_payload(&mut self) -> Result<(), SourceError> {
+        if self.unpacked.is_none() {
+            return Ok(());
+        }
+        if self.peek_inner()? {
+            return Err(self.broken_payload("it goes on after its transaction's end"));
+        }
+        self.unpacked = None;
+        self.framer.consume(self.peeked);
         Ok(())
     }
 
@@ -218,7 +252,15 @@ impl Log {
                 self.peeked_inner = frame.bytes.len();
                 Ok(true)
             }
-            Ok(None) => Ok(false),
+            Ok(None) => {
+                let got = inner.offset();
+                match self.unpacked_bytes {
+                    Some(packed) if packed != got => {
+                        Err(self.broken_payload(&format!("{packed} bytes were packed, {got} came out")))
+                    }
+                    _ => Ok(false),
+                }
+            }
             Err(FrameError::Truncated { .. }) => Err(self.broken_payload("it ends inside an event")),
             Err(FrameError::Corrupt { size, .. }) => Err(self.broken_payload(&format!("an event of {size} bytes"))),
             Err(FrameError::Io(error)) => Err(self.broken_payload(&error.to_string())),
@@ -239,6 +281,18 @@ impl Log {
             Some(Some(name)) if *name != base_name(next) => {
                 return Err(SourceError::Unfit(format!(
                     "{} goes on in {name}, but the next of source.files is {}; the rows between them would be lost. List every file in order",
+                    self.name,
+                    next.display()
+                )));
+            }
+            Some(None)
+                if numbered(&self.name).is_some_and(|(stem, number)| {
+                    numbered(&base_name(next)).is_some_and(|next| next.0 == stem && next.1 != number + 1)
+                }) =>
+            {
+                return Err(SourceError::Unfit(format!(
+                    "{} is the last file before the server stopped, and the next of source.files is {}, which does not follow it; the rows \
+                     between them would be lost. List every file in order",
                     self.name,
                     next.display()
                 )));
@@ -294,7 +348,7 @@ impl OpenFile {
         let mut framer = Framer::new(file, MAGIC.len() as u64);
         let mut hasher = crc32fast::Hasher::new();
         let mut left = size - MAGIC.len() as u64;
-        let (bytes, format) = {
+        let (bytes, checksum) = {
             let frame = framer.peek(left).map_err(|error| frame_error(error, &name, path))?;
             let frame = frame.ok_or_else(|| unfit("is a binlog without any event".into()))?;
             if frame.bytes[4] != kind::FORMAT_DESCRIPTION {
@@ -311,21 +365,30 @@ impl OpenFile {
                     format.server_version
                 )));
             }
-            let event =
-                header::parse(frame.bytes, format.checksum).map_err(|error| event_error(error, &name, frame.at))?;
+            // This event has a checksum whatever the others have: else one flipped bit would turn theirs off.
+            let event = header::parse(frame.bytes, true).map_err(|error| event_error(error, &name, frame.at))?;
             hasher.update(&frame.bytes[..4]);
             hasher.update(event.body);
-            (frame.bytes.len(), format)
+            let checksum = match format.checksum_algorithm {
+                0 => false,
+                1 => true,
+                unknown => {
+                    return Err(unfit(format!(
+                        "its events have checksum algorithm {unknown}, which is not known; use a newer version of hindsight"
+                    )));
+                }
+            };
+            (frame.bytes.len(), checksum)
         };
         framer.consume(bytes);
         left -= bytes as u64;
         if let Ok(Some(frame)) = framer.peek(left)
             && frame.bytes[4] == kind::PREVIOUS_GTIDS
-            && let Ok(event) = header::parse(frame.bytes, format.checksum)
+            && let Ok(event) = header::parse(frame.bytes, checksum)
         {
             hasher.update(event.body);
         }
-        Ok(OpenFile { framer, size, name, fingerprint: hasher.finalize(), checksum: format.checksum })
+        Ok(OpenFile { framer, size, name, fingerprint: hasher.finalize(), checksum })
     }
 }
 
@@ -358,4 +421,10 @@ fn frame_error(error: FrameError, name: &str, path: &Path) -> SourceError {
 
 fn base_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// `binlog.000007` as its name and number.
+fn numbered(name: &str) -> Option<(&str, u64)> {
+    let (stem, number) = name.rsplit_once('.')?;
+    Some((stem, number.parse().ok()?))
 }

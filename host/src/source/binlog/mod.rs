@@ -19,6 +19,7 @@ use super::{Source, SourceError, TableFilter};
 use crate::civil::Zone;
 use crate::event::{Batch, Position};
 use changes::{Changes, Step};
+use header::Payload;
 use log::Log;
 use position::Place;
 
@@ -59,11 +60,7 @@ impl BinlogFile {
         };
         let log = Log::open(settings.files.clone(), place.as_ref())?;
         let mut changes = Changes::new(settings, log.file_name());
-        if let Some(place) = place {
-            changes.resume(place);
-        } else {
-            changes.reached(log.place());
-        }
+        changes.resume(place.unwrap_or_else(|| log.place()));
         Ok(BinlogFile { log, changes, failed: None, ended: false })
     }
 
@@ -86,13 +83,9 @@ impl BinlogFile {
             }
             match self.changes.step(&self.log.event()?)? {
                 Step::Next => self.log.consume(),
-                Step::Unpack(payload) => {
-                    let payload = payload.data.to_vec();
-                    self.log.unpack(payload)?;
-                }
-                Step::Decompress(payload) => {
-                    let payload = payload.data.to_vec();
-                    self.log.decompress(payload)?;
+                Step::Unpack(Payload { compression, unpacked_bytes, data }) => {
+                    let data = data.to_vec();
+                    self.log.unpack(compression, unpacked_bytes, data)?;
                 }
                 Step::Rotate(name) => {
                     self.log.consume();
@@ -104,10 +97,12 @@ impl BinlogFile {
                 }
                 Step::Committed => {
                     self.log.consume();
-                    self.changes.commit(self.log.place());
+                    self.log.leave_payload()?;
+                    self.changes.commit(self.log.place())?;
                 }
                 Step::RolledBack => {
                     self.log.consume();
+                    self.log.leave_payload()?;
                     self.changes.roll_back(self.log.place())?;
                 }
                 Step::Reread => {

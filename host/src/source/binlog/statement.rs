@@ -33,6 +33,10 @@ pub fn classify(text: &[u8], database: &str, captured: &TableFilter) -> Statemen
         | ("DROP", "TABLE" | "TABLES") => {
             mentions(&words, database, captured).map_or(Statement::Other, Statement::Destroys)
         }
+        // A partition's rows go without row events.
+        ("ALTER", "TABLE") if words.windows(2).any(|pair| takes_partition(&pair[0].text, &pair[1].text)) => {
+            mentions(&words, database, captured).map_or(Statement::Other, Statement::Destroys)
+        }
         ("DROP", "DATABASE" | "SCHEMA") => {
             match words.iter().rev().find(|word| captured.matches_database(&word.text)) {
                 Some(word) => Statement::Destroys(format!("{}.*", word.text)),
@@ -41,6 +45,11 @@ pub fn classify(text: &[u8], database: &str, captured: &TableFilter) -> Statemen
         }
         _ => Statement::Other,
     }
+}
+
+fn takes_partition(verb: &str, object: &str) -> bool {
+    let verbs = ["DROP", "TRUNCATE", "EXCHANGE", "DISCARD", "IMPORT"];
+    object.eq_ignore_ascii_case("partition") && verbs.iter().any(|known| verb.eq_ignore_ascii_case(known))
 }
 
 struct Word {
@@ -125,6 +134,10 @@ mod tests {
             ("DROP DATABASE `shop`", destroys("shop.*")),
             ("DROP DATABASE other", Statement::Other),
             ("ALTER TABLE items ADD x INT", Statement::Other),
+            ("ALTER TABLE items ADD PARTITION (PARTITION p1 VALUES LESS THAN (9))", Statement::Other),
+            ("alter table items truncate partition p0, p1", destroys("shop.items")),
+            ("ALTER TABLE items EXCHANGE PARTITION p0 WITH TABLE other.t", destroys("shop.items")),
+            ("ALTER TABLE other DROP PARTITION p0", Statement::Other),
             ("CREATE TABLE items (id INT)", Statement::Other),
             ("DELETE FROM `other` # items", Statement::Other),
             ("/*!40000 UPDATE items SET a = 1 */", destroys("shop.items")),

@@ -32,6 +32,9 @@ enum OnOwnerChange {
 const ID: usize = 0;
 const TIME: usize = 2;
 
+/// Place in the image before, where that is asked for.
+const OLD_ID: usize = 0;
+
 /// The only history column shown: `source_id`.
 const SHOWN_ID: usize = 0;
 
@@ -94,10 +97,13 @@ impl Rule for ByOwner {
             History::made("is_current", LogicalType::Boolean, false, "boolean"),
             History::made("op_type", LogicalType::Text, false, "varchar(1)"),
         ]);
+        // A changed primary key is a delete and a create, so where the id is the primary key both images of a move hold the
+        // same one. Elsewhere it may change with the owner: only the image before says which row leaves.
+        let id_is_key = |table: &Table| matches!(table.primary_key[..], [key] if table.fields[key as usize].name == id);
         let plan = Plan {
             entity_key: vec![owner.into()],
             after: asked,
-            before: Vec::new(),
+            before: if tables.iter().all(id_is_key) { Vec::new() } else { vec![id.into()] },
             history,
             primary_key: vec!["source_id".into(), owner.into(), "effective_start_ts".into()],
             key: vec![owner.into()],
@@ -198,7 +204,8 @@ impl ByOwner {
         if matches!(self.on_owner_change, OnOwnerChange::Ignore) {
             return;
         }
-        let Some((id, end)) = self.id_and_start(entity, change, after) else { return };
+        let Some((new_id, end)) = self.id_and_start(entity, change, after) else { return };
+        let id = change.before.map_or(new_id, |before| before.value(OLD_ID));
         current.retain(|row| {
             let leaves = row.id() == id;
             if leaves {
