@@ -1,6 +1,8 @@
 //! The harness of the tests: the program and servers from outside, the oracle, contract suites, what benches need.
 
 pub mod asset_log;
+pub mod program;
+pub mod rounds;
 pub mod binlog;
 pub mod components;
 pub mod contract;
