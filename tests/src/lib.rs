@@ -1,8 +1,6 @@
 //! The harness of the tests: the program and servers from outside, the oracle, contract suites, what benches need.
 
 pub mod asset_log;
-pub mod program;
-pub mod rounds;
 pub mod binlog;
 pub mod components;
 pub mod contract;
@@ -14,7 +12,9 @@ pub mod mysql;
 pub mod oracle;
 pub mod pipeline;
 pub mod program;
-pub mod rounds;
+pub mod program;
 pub mod recorded;
+pub mod rounds;
+pub mod rounds;
 pub mod tables;
 pub mod wall_clock;

@@ -249,7 +249,10 @@ fn a_column_that_the_rule_needs_and_that_is_dropped_stops_with_its_name() {
     let server = server(&[]);
     let sql = "ALTER TABLE item_assets DROP COLUMN asset_info; UPDATE item_assets SET owner_id = 12 WHERE id = 2;";
     let log = log(&server, sql);
-    stops_with(&Pipeline { files: vec![log], ..Pipeline::default() }, &["asset_info", "shop.item_assets", "schema changed at"]);
+    stops_with(
+        &Pipeline { files: vec![log], ..Pipeline::default() },
+        &["asset_info", "shop.item_assets", "schema changed at"],
+    );
 }
 
 /// The first bytes of a file as MariaDB 10.11 writes them.
