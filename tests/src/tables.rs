@@ -86,8 +86,7 @@ fn micros(text: &str) -> Result<i64> {
         bail!("{text:?} has not six digits of microseconds exactly when they are not zero");
     }
     // A wall clock, counted as if its zone were UTC.
-    let seconds = time.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_second();
-    Ok(seconds * 1_000_000 + fraction_us)
+    Ok(time.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_microsecond())
 }
 
 #[cfg(test)]
