@@ -62,6 +62,8 @@ pub struct Change {
     /// Position in [`Batch::tables`].
     pub table: u32,
     pub op: Op,
+    /// The delete or the create that an update of the primary key became.
+    pub rekeys: bool,
     /// Commit time in the source, microseconds, as a wall clock in the source's time zone.
     pub time_us: i64,
     /// Row of the table's images, where the change has such an image.
@@ -129,13 +131,13 @@ impl Batch {
     pub fn push(&mut self, change: RowChange) {
         let RowChange { table, op, time_us, before, after, at } = change;
         let transaction = u32::try_from(self.transactions.len()).expect("fewer than 2^32 transactions") - 1;
-        let one = |op, before, after| Change { table, op, time_us, before, after, transaction, at };
+        let one = |op, rekeys, before, after| Change { table, op, rekeys, time_us, before, after, transaction, at };
         match (op, before, after) {
             (Op::Update, Some(old), Some(new)) if self.primary_key_differs(table, old, new) => {
-                self.changes.push(one(Op::Delete, Some(old), None));
-                self.changes.push(one(Op::Create, None, Some(new)));
+                self.changes.push(one(Op::Delete, true, Some(old), None));
+                self.changes.push(one(Op::Create, true, None, Some(new)));
             }
-            _ => self.changes.push(one(op, before, after)),
+            _ => self.changes.push(one(op, false, before, after)),
         }
     }
 

@@ -84,7 +84,8 @@ pub async fn run(
     let mut tables = Tables::default();
     let mut summary = Summary::default();
     loop {
-        let begun = summary.batches > 0;
+        // Only a batch with a plan is committed; before the first one, what is wrong is wrong outside.
+        let begun = tables.plan.is_some();
         let waiting = Instant::now();
         let next = tokio::select! {
             biased;
@@ -182,14 +183,21 @@ impl Tables {
         if batch.tables.is_empty() || batch.tables == self.schemas {
             return Ok(None);
         }
-        let plan = rule.configure(&batch.tables).map_err(|error| Failure::rule(error, begun))?;
+        let first = || batch.changes.first().map(|change| batch.place(change)).unwrap_or_default();
+        let plan = rule.configure(&batch.tables).map_err(|error| {
+            let mut failure = Failure::rule(error, begun);
+            if begun {
+                failure.error = failure.error.context(format!("the source's schema changed at {}", first()));
+            }
+            failure
+        })?;
         if let Some(old) = &self.plan {
             let differences = rule::compare_plans(old, &plan);
             if !differences.is_empty() {
                 return Err(Failure::run(anyhow!(
                     "the source's schema changed at {}, and with it the history table that rule {} writes: {}. \
                      Was: {}. Is: {}. Change the rule's settings, or start a new history table for the new schema",
-                    batch.changes.first().map(|change| batch.place(change)).unwrap_or_default(),
+                    first(),
                     pipeline.rule,
                     differences.join("; "),
                     shapes(&self.schemas),
@@ -212,12 +220,7 @@ impl Summary {
         self.transactions += batch.transactions.len() as u64;
         self.progress = batch.progress;
         let count = |wanted: &[Op]| batch.changes.iter().filter(|change| wanted.contains(&change.op)).count() as u64;
-        // Only an update of the primary key makes a delete and a create from one event.
-        let key_changes = batch
-            .changes
-            .windows(2)
-            .filter(|pair| pair[0].op == Op::Delete && pair[1].op == Op::Create && pair[0].at == pair[1].at)
-            .count() as u64;
+        let key_changes = batch.changes.iter().filter(|change| change.rekeys).count() as u64 / 2;
         self.inserts += count(&[Op::Create, Op::Read]) - key_changes;
         self.updates += count(&[Op::Update]) + key_changes;
         self.deletes += count(&[Op::Delete]) - key_changes;

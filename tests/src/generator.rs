@@ -50,6 +50,21 @@ pub enum Texts {
     Wild,
 }
 
+/// What `fixtures/item_assets.binlog` holds, and so what the demo shows.
+pub const DEMO: Load = Load {
+    seed: 2025,
+    changes: 21_000,
+    owners: 1_500,
+    texts: Texts::Plain,
+    late_percent: 2,
+    first_us: FIRST_US,
+    last_us: LAST_US,
+};
+
+/// 2024-01-01 06:00:00 and 2025-12-31 18:00:00.
+const FIRST_US: i64 = 1_704_088_800_000_000;
+const LAST_US: i64 = 1_767_204_000_000_000;
+
 /// A source transaction.
 #[derive(Clone, Debug)]
 pub struct Transaction {
@@ -69,15 +84,14 @@ pub enum Statement {
 
 impl Default for Load {
     fn default() -> Self {
-        let time = |text| wall_clock::parse(text).expect("a constant");
         Load {
             seed: 1,
             changes: 10_000,
             owners: 200,
             texts: Texts::Wild,
             late_percent: 8,
-            first_us: time("2024-01-01 06:00:00"),
-            last_us: time("2025-12-31 18:00:00"),
+            first_us: FIRST_US,
+            last_us: LAST_US,
         }
     }
 }

@@ -231,7 +231,7 @@ mod tests {
             row("2024-01-04 08:00:00", Some("2024-01-06 09:00:00.5")),
             row("2024-01-05 09:00:00", None),
         ];
-        assert_eq!(liveliest(&rows), Some((1, "2024-01-06".into())));
+        assert_eq!(liveliest(&rows), Some((1, "2024-01-05".into())));
         assert_eq!(liveliest(&rows[2..]), None);
     }
 }

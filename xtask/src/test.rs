@@ -38,7 +38,7 @@ pub fn test() -> Result<()> {
     // Also without a server: what needs none shall be seen, and what needs one says so.
     stages.run_after(&["rules", "build"], "e2e", Kind::Test, || tests(&["--test", "e2e"], &mut ignored));
     stages.run_after(&["rules", "build"], "doc", Kind::Test, || tests(&["--doc"], &mut ignored));
-    stages.run_after(&["rules", "build"], "demo", Kind::Test, || demo::demo(None, demo::TABLE).map(|()| String::new()));
+    stages.run_after(&["rules"], "demo", Kind::Test, || demo::demo(None, demo::TABLE).map(|()| String::new()));
     stages.run("guards", Kind::Test, guards::check_list);
     stages.run("mutants", Kind::Test, mutants::check_list);
 

@@ -4,14 +4,11 @@
 use super::bindings::types::{Column, Values};
 use super::bindings::wit::Output;
 use super::engine::Limits;
-use super::{Decision, Plan, Reject};
+use super::{Decision, Plan, Reject, trap};
 use crate::civil;
 use crate::event::{Field, Logical};
 use crate::groups::Groups;
 use crate::rows::{Rows, Value};
-
-/// Longest reason of a reject that is kept, in bytes.
-const REASON_BYTES_MAX: usize = 4096;
 
 /// Turns an output into whole rows.
 ///
@@ -107,7 +104,7 @@ pub(super) fn decision(output: &Output, groups: &Groups<'_>, plan: &Plan, limits
         decision.delete_causes.push(cause);
     }
     decision.rejects =
-        rejects.iter().map(|reject| Reject { entry: reject.change, reason: shortened(&reject.reason) }).collect();
+        rejects.iter().map(|reject| Reject { entry: reject.change, reason: trap::shortened(&reject.reason) }).collect();
     Ok(decision)
 }
 
@@ -359,12 +356,4 @@ fn is_decimal(text: &str) -> bool {
         Some((whole, fraction)) => digits(whole) && digits(fraction),
         None => digits(text),
     }
-}
-
-fn shortened(reason: &str) -> String {
-    let mut end = reason.len().min(REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason[..end].to_owned()
 }

@@ -8,6 +8,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine, ResourceLimiter, Store};
 
 use super::bindings::{self, log, types};
+use super::trap;
 
 /// How long an epoch lasts: the grain of deadlines.
 const EPOCH: Duration = Duration::from_millis(5);
@@ -104,6 +105,9 @@ pub(super) fn store(rule: &str, limits: &Limits) -> Store<State> {
     let mut store = Store::new(engine(), state);
     store.limiter(|state| state);
     store.set_epoch_deadline(ticks(limits.deadline));
+    // Lists of an answer may overlap in the component's memory, each is copied: without this there is no bound. Twice, as
+    // a record is larger here than there.
+    store.set_hostcall_fuel(limits.memory_bytes.saturating_mul(2));
     store
 }
 
@@ -180,6 +184,7 @@ impl types::Host for State {}
 
 impl log::Host for State {
     fn log(&mut self, level: log::Level, message: String) {
+        let message = trap::shortened(&message);
         self.log_lines += 1;
         if self.log_lines <= LOG_LINES_MAX {
             let rule = self.rule.as_str();

@@ -20,6 +20,9 @@ const MACHINERY: &[&str] = &[
     "wit_bindgen",
 ];
 
+/// Longest text of a rule that is handed on to people, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
+
 /// How many of the author's functions are shown.
 const FRAMES_MAX: usize = 8;
 
@@ -27,6 +30,12 @@ const FRAMES_MAX: usize = 8;
 pub(super) fn explain(error: &wasmtime::Error, state: &mut State, limits: &Limits) -> String {
     if matches!(error.downcast_ref(), Some(Trap::Interrupt)) {
         return format!("the deadline of {} for a batch is exceeded{}", seconds(limits.deadline), functions(error));
+    }
+    if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
+        return format!(
+            "what it hands over is more than the memory limit of {} allows",
+            mebibytes(limits.memory_bytes)
+        );
     }
     if let Some(bytes) = state.refused_memory {
         return format!(
@@ -39,6 +48,15 @@ pub(super) fn explain(error: &wasmtime::Error, state: &mut State, limits: &Limit
         Some(message) => format!("{} ({message}){}", trap(error), functions(error)),
         None => text(error),
     }
+}
+
+/// What a rule says, as much of it as anybody reads.
+pub(super) fn shortened(text: &str) -> String {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
 }
 
 /// The trap with the guest's functions, innermost first.

@@ -73,7 +73,7 @@ impl WasmRule {
         store.set_epoch_deadline(engine::ticks(limits.deadline));
         match rule.hindsight_transform_transformer().call_configure(&mut store, tables, &self.settings) {
             Ok(Ok(plan)) => Ok((Instance { store, rule }, plan)),
-            Ok(Err(sentence)) => Err(unfit(sentence)),
+            Ok(Err(sentence)) => Err(unfit(trap::shortened(&sentence))),
             Err(error) => {
                 Err(unfit(format!("`configure` failed: {}", trap::explain(&error, store.data_mut(), limits))))
             }
@@ -86,7 +86,7 @@ impl WasmRule {
         instance.store.set_epoch_deadline(engine::ticks(limits.deadline));
         match instance.rule.hindsight_transform_transformer().call_transform(&mut instance.store, batch) {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(sentence)) => Err(Fault::Said(sentence)),
+            Ok(Err(sentence)) => Err(Fault::Said(trap::shortened(&sentence))),
             Err(error) => Err(Fault::Trapped(trap::explain(&error, instance.store.data_mut(), limits))),
         }
     }

@@ -1,5 +1,11 @@
 //! Tests of the built program, driven from outside.
 
+mod compressed;
 mod configuration;
+mod demo_counts;
 mod documents;
 mod foreign_plugins;
+mod kills;
+mod refusals;
+mod restarts;
+mod values;

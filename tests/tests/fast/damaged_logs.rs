@@ -6,6 +6,7 @@ mod cut;
 mod files;
 mod flipped;
 mod fuzz;
+mod recorded;
 mod rows;
 
 use hindsight::event::Position;
@@ -110,4 +111,11 @@ fn place_of_last(log: &Events) -> String {
 /// Runs a future to its end, so that `#[track_caller]` reaches the test.
 fn now<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+/// The most memory that this process ever had, MiB; other tests run beside this one.
+fn resident_peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or_default() >> 10
 }

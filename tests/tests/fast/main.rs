@@ -4,6 +4,7 @@ mod architecture;
 mod cases;
 mod damaged_logs;
 mod foreign_plugins;
+mod groups;
 mod linked_in;
 mod property;
 mod sink;

@@ -290,6 +290,25 @@ async fn rows_that_no_checkpoint_explains_are_refused() {
     assert!(matches!(&refused, SinkError::Unfit(text) if text.contains("has no checkpoint here")), "{refused}");
 }
 
+/// Several pipelines may keep their histories in one file.
+#[tokio::test]
+async fn preparing_waits_for_another_pipelines_commit() {
+    let file = File::new();
+    let mut sink = file.sink().unwrap();
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    let other = file.plain();
+    let committing = std::thread::spawn(move || {
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        locked.send(()).unwrap();
+        // Long enough that the sink has begun to read: what it read is old when this commit is done.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        other.execute_batch("CREATE TABLE of_another_pipeline (a); COMMIT").unwrap();
+    });
+    is_locked.recv().unwrap();
+    sink.prepare(&history(KeyOrder::EntityLast)).await.expect("waited its turn");
+    committing.join().unwrap();
+}
+
 #[tokio::test]
 async fn a_place_that_cannot_hold_history_is_refused() {
     let folder = Folder::new();

@@ -1,8 +1,9 @@
 //! History in an SQLite file: rows and checkpoint in one transaction, readable by plain `sqlite3`.
 //!
 //! `table` makes and compares the history table, `value` holds the text forms, `state` the `hindsight_*` tables,
-//! `reader` answers queries without the rule.
+//! `backfill` keeps the write-ahead log small, `reader` answers queries without the rule.
 
+mod backfill;
 mod reader;
 mod state;
 mod table;
@@ -17,6 +18,7 @@ use super::{Sink, SinkError};
 use crate::crash;
 use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
 use crate::rows::Rows;
+use backfill::Backfill;
 use state::State;
 use table::Statements;
 
@@ -30,6 +32,8 @@ const CACHE_KIB: i64 = 48 << 10;
 
 /// An SQLite history, written by one pipeline.
 pub struct Sqlite {
+    /// Ends before the connection does.
+    backfill: Backfill,
     connection: Connection,
     path: PathBuf,
     table: String,
@@ -49,17 +53,16 @@ impl Sqlite {
     /// [`SinkError::Unfit`]: not writable, no SQLite database, or of a newer format.
     pub fn open(path: &Path, table: &str, pipeline: &str) -> Result<Self, SinkError> {
         let unfit = |error: rusqlite::Error| SinkError::Unfit(format!("open history {}: {error}", path.display()));
-        let connection = Connection::open(path).map_err(unfit)?;
+        let mut connection = Connection::open(path).map_err(unfit)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(unfit)?;
         for (pragma, value) in [("journal_mode", "WAL"), ("synchronous", "NORMAL"), ("temp_store", "MEMORY")] {
             connection.pragma_update(None, pragma, value).map_err(unfit)?;
         }
         connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(unfit)?;
-        // A checkpoint of the write-ahead log is an fsync: rare ones, of 64 MiB each.
-        connection.pragma_update(None, "wal_autocheckpoint", 16_384).map_err(unfit)?;
+        let backfill = Backfill::of(&mut connection, path).map_err(unfit)?;
         connection.set_prepared_statement_cache_capacity(32);
         let state = State::open(&connection, pipeline, path)?;
-        Ok(Sqlite { connection, path: path.to_owned(), table: table.to_owned(), state, prepared: None })
+        Ok(Sqlite { backfill, connection, path: path.to_owned(), table: table.to_owned(), state, prepared: None })
     }
 
     fn prepared(&self) -> &Prepared {
@@ -86,7 +89,9 @@ impl Sink for Sqlite {
             EntityRows { offsets: Vec::with_capacity(keys.len() + 1), rows: Rows::new(history.columns.len()) };
         result.offsets.push(0);
         let failed = |error: rusqlite::Error| SinkError::Stop(format!("read history {}: {error}", self.path.display()));
-        let mut statement = self.connection.prepare_cached(statements.entity(scope)).map_err(failed)?;
+        // One transaction for all entities: each statement by itself would lock the file anew.
+        let reading = self.connection.unchecked_transaction().map_err(failed)?;
+        let mut statement = reading.prepare_cached(statements.entity(scope)).map_err(failed)?;
         for key in keys.iter() {
             for (i, &column) in history.roles.entity_key.iter().enumerate() {
                 value::bind(&mut statement, i + 1, key.get(i), &history.columns[column].field)?;
@@ -103,6 +108,8 @@ impl Sink for Sqlite {
             }
             result.offsets.push(result.rows.len() as u32);
         }
+        drop(statement);
+        reading.commit().map_err(failed)?;
         Ok(result)
     }
 
@@ -111,6 +118,7 @@ impl Sink for Sqlite {
         let path = &self.path;
         let failed = |error: rusqlite::Error| SinkError::Stop(format!("write history {}: {error}", path.display()));
         crash::point("sink.begin");
+        self.backfill.wait().map_err(failed)?;
         let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate).map_err(failed)?;
         let version = self.state.advance(&transaction, &load.checkpoint)?;
         crash::point("sink.checkpoint");
@@ -122,6 +130,7 @@ impl Sink for Sqlite {
         transaction.commit().map_err(failed)?;
         crash::point("sink.committed");
         self.state.advanced(version, load.checkpoint.clone());
+        self.backfill.begin_if_due();
         Ok(())
     }
 }

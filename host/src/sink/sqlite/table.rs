@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::value;
 use crate::history::{HistorySchema, Scope};
@@ -25,9 +25,13 @@ pub fn make_or_compare(
     let failed = |error: rusqlite::Error| {
         SinkError::Unfit(format!("prepare table {} in {}: {error}", place.table, place.path.display()))
     };
-    let transaction = connection.transaction().map_err(failed)?;
+    // It writes in any case; begun as a reader it could not wait for another pipeline's commit.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let columns = existing(&transaction, place.table).map_err(failed)?;
     if columns.is_empty() {
+        if begun {
+            return Err(lost_table(&transaction, place).map_err(failed)?);
+        }
         transaction.execute_batch(&create(place.table, history)).map_err(failed)?;
     } else {
         let differences = differences(&columns, history);
@@ -51,6 +55,20 @@ pub fn make_or_compare(
         )
         .map_err(failed)?;
     transaction.commit().map_err(failed)
+}
+
+/// A new table would begin in the middle of the log.
+fn lost_table(connection: &Connection, place: &Place<'_>) -> rusqlite::Result<SinkError> {
+    let mut written = connection.prepare("SELECT name FROM hindsight_history WHERE pipeline = ? ORDER BY name")?;
+    let written = written.query_map([place.pipeline], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    Ok(SinkError::Unfit(format!(
+        "pipeline {} has a checkpoint in {}, but table {} is not there: its rows so far went to {}. \
+         Put that back into sink.table, or start a new history with another `name`",
+        place.pipeline,
+        place.path.display(),
+        place.table,
+        written.join(", ")
+    )))
 }
 
 /// Rows that no checkpoint of this pipeline explains would be mixed with its own.

@@ -4,7 +4,7 @@ use hindsight_tests::binlog::{self, Cell, Events, FLAG_IGNORABLE, Table, UNCOMPR
 use hindsight_tests::contract::source::{read, same};
 use hindsight_tests::program::Folder;
 
-use super::{NAME, now, one_of_each_kind, outcome, place_of_last, refused, refused_after, stops};
+use super::{NAME, now, one_of_each_kind, outcome, place_of_last, refused, refused_after, resident_peak_mib, stops};
 
 fn item(id: i64) -> Vec<Cell> {
     Table::item(id, 7, "a")
@@ -162,13 +162,6 @@ fn a_length_that_no_event_has_asks_for_no_memory() {
         let grown = resident_peak_mib() - before;
         assert!(grown < 1024, "an event that says it has {size} bytes took {grown} MiB");
     }
-}
-
-/// The most memory that this process ever had, MiB; other tests run beside this one.
-fn resident_peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or_default() >> 10
 }
 
 #[test]

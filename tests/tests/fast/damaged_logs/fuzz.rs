@@ -1,5 +1,5 @@
 //! Random damage under right checksums, so that it reaches the decoder: whatever comes, no panic, no endless loop, and
-//! memory stays within bounds. Seeds are fixed and printed.
+//! memory stays within bounds. Seeds are fixed and printed; `HINDSIGHT_TEST_FUZZ_SECONDS` gives it longer than the usual.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -7,18 +7,23 @@ use std::time::{Duration, Instant};
 use hindsight_tests::binlog::{Events, HEADER, mend_checksum};
 use hindsight_tests::program::Folder;
 
-use super::{NAME, now, one_of_each_kind, outcome, write};
+use super::{NAME, now, one_of_each_kind, outcome, resident_peak_mib, write};
 
 /// At least so many damaged logs are read, and more while time is left.
 const LOGS_MIN: u64 = 2_000;
-const TIME: Duration = Duration::from_secs(4);
+const SECONDS: u64 = 4;
+
+/// The small logs here take next to nothing; what is more comes from the tests that run beside this one.
+const RESIDENT_MAX_MIB: u64 = 2048;
 
 #[test]
 fn random_damage_ends_in_an_answer() {
     let folder = Folder::new();
+    let seconds = std::env::var("HINDSIGHT_TEST_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let time = Duration::from_secs(seconds.unwrap_or(SECONDS));
     let started = Instant::now();
     let (mut seed, mut n_errors) = (0, 0);
-    while seed < LOGS_MIN || started.elapsed() < TIME {
+    while seed < LOGS_MIN || started.elapsed() < time {
         seed += 1;
         let mut random = Random(seed);
         let bytes = damaged(&mut random);
@@ -34,6 +39,7 @@ fn random_damage_ends_in_an_answer() {
         let goes_on = catch_unwind(AssertUnwindSafe(|| now(outcome(&folder, &[NAME], batch, got.last.as_ref()))));
         assert!(goes_on.is_ok(), "seed {seed} made it panic when it went on at {:?}", got.last);
     }
+    assert!(resident_peak_mib() < RESIDENT_MAX_MIB, "{} MiB were needed", resident_peak_mib());
     println!("seeds 1 to {seed}: {n_errors} errors, {} read to their end", seed - n_errors);
     assert!(n_errors > seed / 2, "most damage is noticed, else it was none");
 }

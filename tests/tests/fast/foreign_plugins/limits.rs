@@ -111,3 +111,51 @@ fn a_setting_of_fresh_instances_gives_the_same() {
     }
     assert!(!matches!(rule.transform(&groups(&batch(), &plan)), Err(RuleError::Stop(_))));
 }
+
+#[test]
+fn what_the_rule_says_to_people_has_a_limit() {
+    let long = "é".repeat(1 << 20);
+    let sentence = Forged { transform: Transform::Sentence(long), ..Forged::new() };
+    let logged = Forged {
+        more: r#"(func $spell (local $at i32)
+            (loop $on
+              (i32.store8 (i32.add (i32.const 0x100000) (local.get $at)) (i32.const 0x61))
+              (br_if $on (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 0x100000)))))"#
+            .into(),
+        pages: 40,
+        ..Forged::does(
+            "(call $spell) (call $log (i32.const 4) (i32.const 0x100000) (i32.const 0x100000)) (call $close_the_row)",
+        )
+    };
+    for (forged, words) in [(sentence, "it said: ééé"), (logged, "(aaa")] {
+        match decide(&forged, Limits::default()) {
+            Err(RuleError::Batch(text)) => {
+                assert!(text.contains(words), "{}", &text[..200]);
+                assert!(text.len() < 10_000, "{words}: a message of {} bytes", text.len());
+            }
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+}
+
+/// A list whose every entry is the same text: little memory in the component, any amount in the host.
+#[test]
+fn an_answer_that_is_larger_than_its_memory_fails() {
+    let forged = Forged {
+        more: r#"(func $flood (result i32) (local $at i32)
+            (loop $on
+              (i32.store (i32.add (i32.const 0x100004) (local.get $at)) (i32.const 0x200000))
+              (i32.store (i32.add (i32.const 0x100008) (local.get $at)) (i32.const 0x200000))
+              (br_if $on (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 12))) (i32.const 12000))))
+            (memory.fill (i32.const 16) (i32.const 0) (i32.const 68))
+            (i32.store (i32.const 76) (i32.const 0x100000))
+            (i32.store (i32.const 80) (i32.const 1000))
+            (i32.const 16))"#
+            .into(),
+        pages: 70,
+        ..Forged::does("(call $flood)")
+    };
+    // 1000 reasons of 2 MiB each.
+    let limits = Limits { memory_bytes: 16 << 20, ..Limits::default() };
+    fails(decide(&forged, limits), &["more than the memory limit of 16 MiB"]);
+}
