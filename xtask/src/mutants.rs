@@ -65,13 +65,6 @@ pub fn mutants(names: &[String]) -> Result<()> {
     if missed.is_empty() { Ok(()) } else { Err(anyhow!("not found by both: {}", missed.join(", "))) }
 }
 
-/// For the run of all tests: every patch still fits the tree. That each is found is the long form's to show.
-pub fn check_list() -> Result<String> {
-    let patches = patches::read(FOLDER, &[])?;
-    patches.iter().try_for_each(Patch::fits)?;
-    Ok(format!("{} patches fit; `cargo xtask mutants` tries them", patches.len()))
-}
-
 /// The rule that a patch changes.
 fn plugin(patch: &Patch) -> Result<Plugin> {
     let rules = plugins::find(repository::root())?;
