@@ -167,7 +167,7 @@ fn datetime(instant_s: u32) -> [u8; 5] {
         month += 1;
     }
     let date = u64::from(year * 13 + month as u32 + 1) << 5 | u64::from(days + 1);
-    let time = u64::from((clock / 3600) << 12 | (clock / 60 % 60) << 6 | clock % 60);
+    let time = u64::from((clock / 3600) << 12 | (clock / 60 % 60) << 6 | (clock % 60));
     let packed = (date << 17 | time) + (1 << 39);
     packed.to_be_bytes()[3..].try_into().expect("five bytes")
 }
@@ -273,6 +273,6 @@ impl Random {
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) as u32 as u64 * u64::from(limit) >> 32) as u32
+        (((mixed ^ (mixed >> 31)) as u32 as u64 * u64::from(limit)) >> 32) as u32
     }
 }

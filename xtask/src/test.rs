@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::stages::{Kind, Stages};
 use crate::test_report::Report;
-use crate::{child, demo, guards, mysql, plugins};
+use crate::{child, demo, guards, mutants, mysql, plugins};
 
 pub fn test() -> Result<()> {
     let started = Instant::now();
@@ -40,6 +40,7 @@ pub fn test() -> Result<()> {
     stages.run_after(&["rules", "build"], "doc", Kind::Test, || tests(&["--doc"], &mut ignored));
     stages.run_after(&["rules"], "demo", Kind::Test, || demo::demo(None, demo::TABLE).map(|()| String::new()));
     stages.run("guards", Kind::Test, guards::check_list);
+    stages.run_after(&["rules", "build"], "mutants", Kind::Test, || mutants::mutants(&[]).map(|()| String::new()));
 
     if !ignored.is_empty() {
         println!("\nTests that were not run, with why:\n  {}", ignored.join("\n  "));

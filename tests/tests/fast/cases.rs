@@ -46,6 +46,17 @@ fn every_case_of_every_shipped_rule_ends_as_it_says() {
 }
 
 #[test]
+fn the_case_that_is_explained_to_authors_ends_as_it_says() {
+    let path = repository().join("plugins/README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (_, example) = text.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let case = Case::parse(&path, example).unwrap_or_else(|faults| panic!("{faults}"));
+    let verdict = block_on(judge::judge(&Arc::new(case), &Sandbox(component("scd2-by-owner")))).unwrap();
+    assert_eq!(verdict.findings, []);
+}
+
+#[test]
 fn the_oracle_ends_every_case_of_scd2_by_owner_as_it_says() {
     let component = component("scd2-by-owner");
     let mut n_cases = 0;
