@@ -32,7 +32,10 @@ pub(super) fn explain(error: &wasmtime::Error, state: &mut State, limits: &Limit
         return format!("the deadline of {} for a batch is exceeded{}", seconds(limits.deadline), functions(error));
     }
     if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
-        return format!("what it hands over is more than the memory limit of {} allows", mebibytes(limits.memory_bytes));
+        return format!(
+            "what it hands over is more than the memory limit of {} allows",
+            mebibytes(limits.memory_bytes)
+        );
     }
     if let Some(bytes) = state.refused_memory {
         return format!(
