@@ -224,7 +224,7 @@ fn datetime(out: &mut Vec<u8>, micros: i64, digits: u8) {
     let (year, month, day) = civil::date(days);
     let seconds = clock / 1_000_000;
     let date = (year * 13 + i64::from(month)) << 22 | i64::from(day) << 17;
-    let packed = date | (seconds / 3600) << 12 | (seconds / 60 % 60) << 6 | seconds % 60;
+    let packed = date | (seconds / 3600) << 12 | (seconds / 60 % 60) << 6 | (seconds % 60);
     out.extend_from_slice(&(packed + (1 << 39)).to_be_bytes()[3..]);
     let bytes = usize::from(digits.div_ceil(2));
     let fraction = clock % 1_000_000 / [1_000_000, 10_000, 100, 1][bytes];

@@ -17,10 +17,12 @@ pub struct Seen {
     pub gtid: Option<String>,
 }
 
+/// Opens a source at a position or at its beginning, with at most so many changes a batch.
+pub type Open<'a> = dyn Fn(usize, Option<&Position>) -> Result<Box<dyn Source>, SourceError> + 'a;
+
 /// A source over a log whose content is known.
 pub struct Subject<'a> {
-    /// Opens it at a position or at its beginning, with at most so many changes a batch.
-    pub open: &'a dyn Fn(usize, Option<&Position>) -> Result<Box<dyn Source>, SourceError>,
+    pub open: &'a Open<'a>,
     /// All that it must hand out, in order.
     pub changes: &'a [Seen],
     /// How many of `changes` each source transaction with any has made.

@@ -40,7 +40,7 @@ fn every_kind_of_transaction(table: &Table) -> Events {
     });
     // Only what is not captured.
     log.transaction(|t| {
-        t.table_map(91, &foreign).insert(91, &foreign, &[note.clone()]);
+        t.table_map(91, &foreign).insert(91, &foreign, std::slice::from_ref(&note));
     });
     log.ddl(b"CREATE INDEX i ON item_assets (owner_id)");
     log.anonymous_gtid().begin().table_map(90, table).update(90, table, &[(item(1, 7, "a"), item(1, 8, "a2"))]).xid();
@@ -65,7 +65,7 @@ fn every_kind_of_transaction(table: &Table) -> Events {
         t.table_map(90, table).table_map(91, &foreign);
         for i in 0..5 {
             t.insert(90, table, &[item(20 + 2 * i, 3, "large"), item(21 + 2 * i, 4, "large")]);
-            t.insert(91, &foreign, &[note.clone()]);
+            t.insert(91, &foreign, std::slice::from_ref(&note));
         }
     });
     log
@@ -131,7 +131,7 @@ async fn the_position_moves_on_over_a_long_stretch_of_foreign_changes() {
     let mut log = Events::new();
     for _ in 0..10 {
         log.transaction(|t| {
-            t.table_map(91, &foreign).insert(91, &foreign, &[blob.clone()]);
+            t.table_map(91, &foreign).insert(91, &foreign, std::slice::from_ref(&blob));
         });
     }
     let folder = Folder::new();

@@ -209,7 +209,7 @@ async fn a_row_of_16_megabytes_is_read_packed_or_not() {
     let large = vec![Cell::Int(1), Cell::Text(text)];
     let mut log = Events::new();
     log.transaction(|t| {
-        t.table_map(90, &table).insert(90, &table, &[large.clone()]);
+        t.table_map(90, &table).insert(90, &table, std::slice::from_ref(&large));
     });
     log.compressed(|t| {
         t.table_map(90, &table).delete(90, &table, &[large]);
