@@ -62,20 +62,23 @@ fn killed_again_and_again(rule: Rule) -> Place {
     let place = Pipeline { rule, files: vec![log().file.clone()], batch, ..Pipeline::default() }.place();
     let size = std::fs::metadata(&log().file).expect("look at the log").len();
     let n_kills = KILLS + CRASHES;
+    // A fifth of the log is left for the end: a busy machine kills late.
+    let share = |whole: u64, n: usize| whole * 4 / 5 * n as u64 / n_kills as u64;
     let begun = Instant::now();
     let mut kills: Vec<Kill> = Vec::new();
     for n in 0..n_kills {
         let before = byte(place.checkpoint().as_deref());
         // The crash points lie evenly among the kills, each name in its turn.
         let crashes = |n: usize| n * CRASHES / n_kills;
-        let (how, within_commit) = if crashes(n + 1) > crashes(n) {
+        let within_commit = crashes(n + 1) > crashes(n);
+        let how = if within_commit {
             let point = CRASH_POINTS[crashes(n) % CRASH_POINTS.len()];
-            let nth = 1 + n_batches / (n_kills + 2) + n % 3;
-            (crash(&place, point, nth), true)
+            crash(&place, point, share(n_batches as u64, 1) + n as u64 % 3)
         } else {
-            let until = size * (n as u64 + 1) / (n_kills as u64 + 2);
-            (kill(&place, until, Duration::from_micros(n as u64 * 379 % 4_000)), false)
+            kill(&place, share(size, n + 1), Duration::from_micros(n as u64 * 379 % 4_000))
         };
+        // A machine that is busy enough lets it end first. What was killed until then is judged below.
+        let Some(how) = how else { break };
         let after = byte(place.checkpoint().as_deref());
         println!("{rule:?} kill {n:>2} {how:<28} checkpoint {before:>9} -> {after:>9} of {size}");
         assert!(after >= before, "the checkpoint went back");
@@ -93,7 +96,7 @@ fn killed_again_and_again(rule: Rule) -> Place {
         log().changes.len(),
         begun.elapsed().as_secs_f64(),
     );
-    assert!(kills.len() - CRASHES >= 20, "at least twenty by SIGKILL");
+    assert!(kills.len() - within_commit >= 20, "at least twenty by SIGKILL");
     assert!(inside * 4 >= kills.len() * 3, "too few kills fell inside the run");
     assert!(within_commit * 3 >= kills.len(), "too few kills fell within a commit");
     let moved = kills.iter().filter(|kill| kill.after > kill.before).count();
@@ -105,31 +108,29 @@ fn ends(kills: &[Kill]) -> Vec<String> {
     kills.iter().map(|kill| format!("{} {} -> {}", kill.how, kill.before, kill.after)).collect()
 }
 
-/// Ends itself at the nth pass of a crash point.
-fn crash(place: &Place, point: &str, nth: usize) -> String {
+/// Ends itself at the nth pass of a crash point; none where it came to its end before.
+fn crash(place: &Place, point: &str, nth: u64) -> Option<String> {
     let how = format!("{point}:{nth}");
     let output = place.command().env("HINDSIGHT_TEST_CRASH", &how).output().expect("run hindsight");
-    assert_eq!(output.status.code(), None, "a signal ends it at {how}: {}", String::from_utf8_lossy(&output.stderr));
-    how
+    assert!(matches!(output.status.code(), None | Some(0)), "{}", String::from_utf8_lossy(&output.stderr));
+    output.status.code().is_none().then_some(how)
 }
 
-/// SIGKILL a moment after the checkpoint has passed a byte of the log.
-fn kill(place: &Place, until: u64, moment: Duration) -> String {
+/// SIGKILL a moment after the checkpoint has passed a byte of the log; none where it came to its end before.
+fn kill(place: &Place, until: u64, moment: Duration) -> Option<String> {
     let mut process = place.command().spawn().expect("run hindsight");
     let begun = Instant::now();
-    while byte(place.checkpoint().as_deref()) < until {
-        assert!(is_running(&mut process), "it ended before it reached byte {until}");
+    while byte(place.checkpoint().as_deref()) < until && is_running(&mut process) {
         assert!(begun.elapsed() < LEG_MAX, "byte {until} was not reached in {LEG_MAX:?}");
     }
     let reached = Instant::now();
     while reached.elapsed() < moment {
         std::hint::spin_loop();
     }
-    assert!(is_running(&mut process), "it ended before it was killed");
     process.kill().expect("send SIGKILL");
-    let status = process.wait().expect("wait for hindsight");
-    assert_eq!(status.code(), None, "SIGKILL ended it");
-    format!("SIGKILL after {} us", moment.as_micros())
+    let output = process.wait_with_output().expect("wait for hindsight");
+    assert!(matches!(output.status.code(), None | Some(0)), "{}", String::from_utf8_lossy(&output.stderr));
+    output.status.code().is_none().then(|| format!("SIGKILL after {} us", moment.as_micros()))
 }
 
 fn is_running(process: &mut Child) -> bool {

@@ -8,4 +8,5 @@ mod foreign_plugins;
 mod kills;
 mod refusals;
 mod restarts;
+mod statements;
 mod values;

@@ -1,7 +1,7 @@
 //! Logs of real servers that cannot be followed to their end: each stops with what, where and what to do, with everything
 //! before it committed and nothing half-written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::{self, OnOwnerChange};
@@ -59,8 +59,8 @@ fn log(server: &Mysql, statements: &str) -> PathBuf {
 
 /// Runs over it, from its beginning and once more: both times the same refusal, and [`BEFORE`] is what is kept.
 #[track_caller]
-fn stops(file: &PathBuf, words: &[&str]) {
-    let place = stops_with(&Pipeline { files: vec![file.clone()], ..Pipeline::default() }, words);
+fn stops(file: &Path, words: &[&str]) {
+    let place = stops_with(&Pipeline { files: vec![file.to_owned()], ..Pipeline::default() }, words);
     let kept = place.checkpoint();
     let again = place.run();
     assert_eq!(again.exit, Some(1), "the second run: {}", again.err);
@@ -288,7 +288,7 @@ fn a_file_of_mariadb_is_refused_by_name() {
 
 /// Nothing in it concerns the captured table beyond what is counted.
 #[track_caller]
-fn assert_goes_on(file: &PathBuf, n_changes: u64) {
-    let answer = Pipeline { files: vec![file.clone()], ..Pipeline::default() }.run().1;
+fn assert_goes_on(file: &Path, n_changes: u64) {
+    let answer = Pipeline { files: vec![file.to_owned()], ..Pipeline::default() }.run().1;
     assert_eq!(answer.count("changes"), n_changes);
 }

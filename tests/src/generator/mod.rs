@@ -3,11 +3,11 @@
 //! The list is what a test's oracle replays; it is never read back from a log. Times are pinned: the SQL sets the
 //! transaction's commit time, so that a delete ends history where this list says.
 
+mod sql;
+
 use std::collections::HashMap;
-use std::io::{self, Write};
 
 use crate::oracle::{Change, Op, Row};
-use crate::wall_clock;
 
 /// The table that the load writes.
 pub const SCHEMA: &str = "\
@@ -21,9 +21,6 @@ CREATE TABLE shop.item_assets (
 ";
 
 const SECOND_US: i64 = 1_000_000;
-
-/// So much SQL goes to the server at once: a round trip a statement would be most of the time.
-const PACKET_BYTES: usize = 48 << 10;
 
 /// What is made.
 #[derive(Clone, Copy, Debug)]
@@ -107,20 +104,6 @@ impl Load {
     pub fn list(&self) -> Vec<Change> {
         self.transactions().flat_map(|transaction| transaction.changes()).collect()
     }
-
-    /// The SQL that makes exactly this load of an empty table, for the `mysql` client.
-    pub fn write_sql(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "USE shop;\nDELIMITER $$")?;
-        let mut packet = String::new();
-        for transaction in self.transactions() {
-            transaction.write_sql(&mut packet);
-            if packet.len() > PACKET_BYTES {
-                writeln!(out, "{packet}$$")?;
-                packet.clear();
-            }
-        }
-        writeln!(out, "{packet}DO 0;$$")
-    }
 }
 
 impl Transaction {
@@ -144,86 +127,12 @@ impl Transaction {
         }
         changes
     }
-
-    fn write_sql(&self, out: &mut String) {
-        let (seconds, micros) = (self.commit_us / SECOND_US, self.commit_us % SECOND_US);
-        *out += &format!(
-            "SET timestamp = {seconds}.{micros:06}, SESSION original_commit_timestamp = {};\nBEGIN;\n",
-            self.commit_us
-        );
-        for statement in &self.statements {
-            statement.write_sql(out);
-        }
-        *out += "COMMIT;\n";
-    }
-}
-
-impl Statement {
-    fn write_sql(&self, out: &mut String) {
-        match self {
-            Statement::Insert(rows) => {
-                *out += "INSERT INTO item_assets VALUES ";
-                list(out, rows.iter(), tuple);
-            }
-            // Rows that are all there: the server logs updates, in this order.
-            Statement::Update(rows) => {
-                *out += "INSERT INTO item_assets VALUES ";
-                list(out, rows.iter(), |out, (_, new)| tuple(out, new));
-                *out += " AS n ON DUPLICATE KEY UPDATE owner_id = n.owner_id, asset_info = n.asset_info, registered_at = n.registered_at";
-            }
-            Statement::Rekey(old, new) => {
-                *out += &format!("UPDATE item_assets SET id = {}, owner_id = {}, asset_info = ", id(new), owner(new));
-                literal(out, new.info.as_deref().unwrap_or_default());
-                *out += &format!(", registered_at = '{}' WHERE id = {}", registered(new), id(old));
-            }
-            Statement::Delete(rows) => {
-                *out += "DELETE FROM item_assets WHERE id IN (";
-                list(out, rows.iter(), |out, row| *out += &id(row).to_string());
-                *out += ") ORDER BY id";
-            }
-        }
-        *out += ";\n";
-    }
-}
-
-fn list<T>(out: &mut String, items: impl Iterator<Item = T>, write: impl Fn(&mut String, T)) {
-    for (i, item) in items.enumerate() {
-        if i > 0 {
-            out.push(',');
-        }
-        write(out, item);
-    }
-}
-
-fn tuple(out: &mut String, row: &Row) {
-    *out += &format!("({},{},", id(row), owner(row));
-    literal(out, row.info.as_deref().unwrap_or_default());
-    *out += &format!(",'{}')", registered(row));
-}
-
-fn literal(out: &mut String, text: &str) {
-    out.push('\'');
-    for c in text.chars() {
-        if matches!(c, '\'' | '\\') {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out.push('\'');
 }
 
 const NOT_NULL: &str = "the table has no NULL";
 
 fn id(row: &Row) -> i64 {
     row.id.expect(NOT_NULL)
-}
-
-fn owner(row: &Row) -> i64 {
-    row.owner.expect(NOT_NULL)
-}
-
-fn registered(row: &Row) -> String {
-    wall_clock::text(row.registered_us.expect(NOT_NULL))
 }
 
 /// The table as it stands while the load is made.
