@@ -16,8 +16,8 @@ pub const TABLE: &str = "shop.item_assets";
 
 const RECORDED: &str = "tests/fixtures/item_assets.binlog";
 
-/// An owner of the recording with a move, a late change and a closed asset, all in a few rows.
-const RECORDED_QUESTION: (&str, &str) = ("123", "2025-01-01");
+/// An owner of the recording with three assets on that day, and others since.
+const RECORDED_QUESTION: (&str, &str) = ("221", "2025-01-01");
 
 pub fn demo(binlog: Option<&Path>, table: &str) -> Result<()> {
     let recorded = repository::root().join(RECORDED);

@@ -4,8 +4,10 @@
 //! `red:` lines name a test binary and a test: `red: fast damaged_logs::a_flipped_bit_is_found`; `host` stands for the
 //! program's unit tests.
 
-use std::path::PathBuf;
-use std::{fs, io};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -83,16 +85,25 @@ enum Verdict {
 struct Bench {
     tree: Tree,
     target: PathBuf,
+    /// The target folder of rules.
+    rules: PathBuf,
 }
 
 impl Bench {
     fn set_up() -> Result<Self> {
         let folder = repository::target().join("guards");
-        let target = folder.join("build");
-        if !target.exists() {
-            seed(&target)?;
+        let (target, rules) = (folder.join("build"), folder.join("rules"));
+        // Cargo marks a target folder by a file, and the host's build looks for the mark.
+        let built = ["debug", "CACHEDIR.TAG"].map(|part| repository::target().join(part));
+        let seeds: [(&Path, &[PathBuf]); 2] = [(&target, &built), (&rules, &plugins::built())];
+        let tree = Tree::copy(folder.join("tree"), &seeds)?;
+        match symlink(repository::target().join("services"), target.join("services")) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error).context("link the services' folder");
+            }
+            _ => {}
         }
-        let bench = Bench { tree: Tree::copy(folder.join("tree"))?, target };
+        let bench = Bench { tree, target, rules };
         bench.place_rules()?;
         Ok(bench)
     }
@@ -116,7 +127,7 @@ impl Bench {
         let touches_rules = patch.files.iter().any(|file| file.starts_with("plugins") || file.starts_with("wit"));
         if touches_rules {
             let rules = plugins::find(&self.tree.root)?;
-            for (plugin, component) in plugins::build(&Toolchain::set_up()?, &self.tree.root, &rules)? {
+            for (plugin, component) in plugins::build(&Toolchain::set_up()?, &self.tree.root, &self.rules, &rules)? {
                 files::write(&self.target.join("plugins").join(format!("{}.wasm", plugin.name)), &component)?;
             }
         }
@@ -168,26 +179,6 @@ fn split(test: &str) -> Result<(&'static [&'static str], &str)> {
         _ => bail!("red: {test}: {binary} is not host, fast or e2e"),
     };
     Ok((selection, name.trim()))
-}
-
-/// Dependencies are the same in the copy: cargo takes what the real target folder holds of them.
-fn seed(target: &std::path::Path) -> Result<()> {
-    let built = repository::target().join("debug");
-    fs::create_dir_all(target.join("debug")).with_context(|| format!("make folder {}", target.display()))?;
-    for part in ["deps", "build", ".fingerprint"] {
-        if built.join(part).is_dir() {
-            child::answer(child::command("cp").arg("-Rp").args([built.join(part), target.join("debug")]))?;
-        }
-    }
-    let services = std::os::unix::fs::symlink(repository::target().join("services"), target.join("services"));
-    match services {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error).context("link the services' folder"),
-        _ => Ok(()),
-    }?;
-    // Written last: cargo marks a target folder so, and the host's build looks for the mark.
-    fs::copy(repository::target().join("CACHEDIR.TAG"), target.join("CACHEDIR.TAG"))
-        .map(drop)
-        .context("mark the target folder")
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ pub fn mutants(names: &[String]) -> Result<()> {
     child::run(child::cargo().args(["build", "--workspace"]))?;
     child::run(child::cargo().args(["test", "--workspace", "--test", "fast", "--no-run"]))?;
     let folder = repository::target().join("mutants");
-    let tree = Tree::copy(folder.join("tree"))?;
+    let rules = folder.join("rules");
+    let tree = Tree::copy(folder.join("tree"), &[(&rules, &plugins::built())])?;
 
     let mut lines = Vec::new();
     let mut missed = Vec::new();
@@ -35,7 +36,7 @@ pub fn mutants(names: &[String]) -> Result<()> {
         println!("\n{}: {}", patch.name, patch.about);
         let plugin = plugin(patch)?;
         tree.apply(patch)?;
-        let built = plugins::build(&toolchain, &tree.root, std::slice::from_ref(&plugin));
+        let built = plugins::build(&toolchain, &tree.root, &rules, std::slice::from_ref(&plugin));
         tree.put_back(patch)?;
         let component = folder.join(format!("{}.wasm", patch.name));
         let (_, bytes) = built?.pop().context("one rule is built")?;

@@ -24,7 +24,7 @@ pub fn set_up() -> Result<String> {
     let lock = fs::File::create(&lock).with_context(|| format!("write {}", lock.display()))?;
     lock.lock().context("wait for another set-up")?;
 
-    if let Some(home) = std::env::var_os(HOME) {
+    if let Some(home) = std::env::var_os(HOME).filter(|home| !home.is_empty()) {
         let home = fs::canonicalize(&home).with_context(|| format!("{HOME}: find {}", home.display()))?;
         wrap(&folder, &|program| given(&home, program))?;
         return version(&folder).with_context(|| format!("{HOME} = {} has no server that starts", home.display()));

@@ -39,10 +39,11 @@ pub fn download(folder: &Path) -> Result<()> {
     // Nothing is installed as far as this apt knows, so it fetches every library too.
     write("status", "")?;
     write("sources.list", &format!("deb [signed-by={KEYRING}] {} {RELEASE} main\n", mirror()))?;
+    child::answer(apt_get(folder).args(["-q", "update"]))?;
+    // Of an older state of the release, which moves.
     for old in kept(folder) {
         fs::remove_file(&old).with_context(|| format!("remove {}", old.display()))?;
     }
-    child::answer(apt_get(folder).args(["-q", "update"]))?;
     child::answer(apt_get(folder).args(["-q", "-y", "--download-only", "install"]).args(PACKAGES))?;
     unpack(folder)
 }

@@ -77,14 +77,22 @@ impl Patch {
     }
 }
 
-/// A copy of the tree as it is now, in a folder that is kept: cargo finds in it what it built before.
+/// A copy of the tree as it is now, with target folders of its own. They are kept, so that only what changed is built.
 pub struct Tree {
     pub root: PathBuf,
 }
 
 impl Tree {
-    /// Brings the copy up to date; files that did not change keep their times.
-    pub fn copy(root: PathBuf) -> Result<Self> {
+    /// Brings the copy up to date; files that did not change keep their times. `targets`: the copy's target folders,
+    /// each with the folders of the real tree that it begins with, for what is built there need not be built again.
+    pub fn copy(root: PathBuf, targets: &[(&Path, &[PathBuf])]) -> Result<Self> {
+        for (target, parts) in targets {
+            if !target.exists() {
+                // Every file of a fresh copy is newer than what was built of the real tree.
+                files::remove_folder(&root)?;
+                seed(target, parts)?;
+            }
+        }
         let here = repository::root();
         let mut listed = child::command("git");
         listed.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
@@ -120,6 +128,17 @@ fn restore(root: &Path, file: &Path) -> Result<()> {
     let original = repository::root().join(file);
     let bytes = fs::read(&original).with_context(|| format!("read {}", original.display()))?;
     files::write(&root.join(file), &bytes).map(drop)
+}
+
+/// By way of another name: a folder that is there is whole.
+fn seed(target: &Path, parts: &[PathBuf]) -> Result<()> {
+    let new = target.with_extension("new");
+    files::remove_folder(&new)?;
+    fs::create_dir_all(&new).with_context(|| format!("make folder {}", new.display()))?;
+    for part in parts.iter().filter(|part| part.exists()) {
+        child::answer(child::command("cp").arg("-Rp").args([part, &new]))?;
+    }
+    fs::rename(&new, target).with_context(|| format!("move {} to {}", new.display(), target.display()))
 }
 
 /// Paths below the folder.

@@ -32,7 +32,7 @@ pub fn plugins(names: &[String]) -> Result<()> {
         found.into_iter().filter(|plugin| names.is_empty() || names.contains(&plugin.name)).collect();
     let toolchain = Toolchain::set_up()?;
     println!("Rules are built by {}.", toolchain.name);
-    for (plugin, component) in build(&toolchain, root, &wanted)? {
+    for (plugin, component) in build(&toolchain, root, &build_folder(), &wanted)? {
         let path = component_path(&plugin.name);
         let written = files::write(&path, &component)?;
         let digest: String = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -72,12 +72,21 @@ pub fn find(root: &Path) -> Result<Vec<Plugin>> {
     Ok(plugins)
 }
 
-/// Builds rules of a tree, this one or a copy of it; what they share (the standard library, the SDK's dependencies) is
-/// built once for all trees.
-pub fn build(toolchain: &Toolchain, root: &Path, plugins: &[Plugin]) -> Result<Vec<(Plugin, Vec<u8>)>> {
-    let target = repository::target().join("plugins/build");
+/// Where cargo builds this tree's rules: apart from the program, as it may be another cargo.
+pub fn build_folder() -> PathBuf {
+    repository::target().join("plugins/build")
+}
+
+/// What another target folder of rules may begin with: the standard library, the SDK's dependencies, procedural macros.
+pub fn built() -> [PathBuf; 2] {
+    [TARGET, "plugin"].map(|part| build_folder().join(part))
+}
+
+/// Builds rules of a tree, this one or a copy of it. No two trees may share a target folder: cargo tells packages apart by
+/// their place in the workspace and goes by times, so the one's component could pass for the other's.
+pub fn build(toolchain: &Toolchain, root: &Path, target: &Path, plugins: &[Plugin]) -> Result<Vec<(Plugin, Vec<u8>)>> {
     let mut build = toolchain.cargo_build();
-    build.current_dir(root).arg("--target-dir").arg(&target);
+    build.current_dir(root).arg("--target-dir").arg(target);
     for plugin in plugins {
         build.args(["--package", &plugin.package]);
     }
