@@ -124,7 +124,7 @@ fn transactions_without_a_gtid_with_a_tagged_one_and_logs_without_checksums_are_
     server.finished_logs();
     server.sql(&format!("{some} {delete}"));
     let anonymous = server.finished_log();
-    agrees(&[anonymous.clone()], 4, "anonymous, no checksums");
+    agrees(std::slice::from_ref(&anonymous), 4, "anonymous, no checksums");
     let (place, _) = Pipeline { files: vec![anonymous], ..Pipeline::default() }.run();
     // 2025-01-04 12:00:00.654321
     assert!(place.history().values().any(|row| row.end_us == Some(1_735_992_000_654_321)), "the delete's own time");

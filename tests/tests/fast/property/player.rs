@@ -16,13 +16,15 @@ use hindsight_tests::oracle::{
     self, Change, CountRow, CountTable, HistoryKey, HistoryRow, HistoryTable, OnOwnerChange, Reason, Reject, Side,
 };
 
+/// Is shown a batch and the component's answer to it.
+type Watch = dyn Fn(wit::Batch, &wit::Output);
+
 pub struct Player {
     rule: WasmRule,
     plan: Arc<Plan>,
     table: Arc<TableSchema>,
     runtime: tokio::runtime::Runtime,
-    /// Sees every batch and the component's answer.
-    watch: Box<dyn Fn(wit::Batch, &wit::Output)>,
+    watch: Box<Watch>,
 }
 
 /// What is decided and committed a second time.
