@@ -52,11 +52,11 @@ fn damaged(random: &mut Random) -> Vec<u8> {
     let starts: Vec<usize> = log.starts.iter().map(|start| start.0).chain([log.bytes.len()]).collect();
     let mut events: Vec<Vec<u8>> = starts.windows(2).map(|ends| log.bytes[ends[0]..ends[1]].to_vec()).collect();
     for _ in 0..=random.below(3) {
-        let event = random.below(events.len());
+        let (event, other) = (random.below(events.len()), random.below(events.len()));
         match random.below(8) {
             0 => drop(events.remove(event)),
-            1 => events.insert(random.below(events.len()), events[event].clone()),
-            2 => events.swap(event, random.below(starts.len() - 2)),
+            1 => events.insert(other, events[event].clone()),
+            2 => events.swap(event, other),
             3 => shorten(&mut events[event], random),
             _ => scribble(&mut events[event], random, HEADER),
         }
