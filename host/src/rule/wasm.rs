@@ -99,6 +99,15 @@ enum Fault {
     Trapped(String),
 }
 
+impl Fault {
+    fn text(self) -> String {
+        match self {
+            Fault::Said(sentence) => format!("it said: {sentence}"),
+            Fault::Trapped(text) => text,
+        }
+    }
+}
+
 impl Rule for WasmRule {
     fn configure(&mut self, tables: &[Arc<TableSchema>]) -> Result<Arc<Plan>, RuleError> {
         if tables.len() > TABLES_MAX {
@@ -161,10 +170,7 @@ impl WasmRule {
         if keep {
             configured.instance = Some(instance);
         }
-        let output = called.map_err(|fault| match fault {
-            Fault::Said(sentence) => RuleError::Batch(format!("it said: {sentence}")),
-            Fault::Trapped(text) => RuleError::Batch(text),
-        })?;
+        let output = called.map_err(|fault| RuleError::Batch(fault.text()))?;
         if keep && self.batches % RECHECK_EVERY == RECHECK_EVERY - 1 {
             self.recheck(&configured.tables, batch, &output)?;
         }
@@ -176,10 +182,16 @@ impl WasmRule {
         let (mut fresh, _) = self.start(tables)?;
         match self.enter(&mut fresh, batch) {
             Ok(again) if again == *output => Ok(()),
-            _ => Err(RuleError::Stop(format!(
+            Ok(_) => Err(RuleError::Stop(format!(
                 "rule {} keeps state between batches: a fresh instance decides the same batch differently. \
                  What it remembered is in the history already; mend the rule and start a new history, or set limits.instance = \"fresh\"",
                 self.name(),
+            ))),
+            Err(fault) => Err(RuleError::Stop(format!(
+                "rule {} fails on a fresh instance with a batch that it had decided before: {}. It keeps state between batches, \
+                 or its limits are too tight; mend the rule, or raise rule.limits",
+                self.name(),
+                fault.text(),
             ))),
         }
     }
