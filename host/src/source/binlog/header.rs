@@ -49,6 +49,8 @@ pub struct Event<'a> {
     /// Seconds since 1970.
     pub timestamp: u32,
     pub kind: u8,
+    /// Where the event ends in its file, the lower 32 bits; 0 where it was made for a reader and stands in no file.
+    pub end: u32,
     pub flags: u16,
     /// Without header and checksum.
     pub body: &'a [u8],
@@ -97,6 +99,7 @@ pub fn parse(bytes: &[u8], checksum: bool) -> Result<Event<'_>, EventError> {
     Ok(Event {
         timestamp: u32::from_le_bytes(bytes[..4].try_into().expect("four bytes")),
         kind: bytes[4],
+        end: u32::from_le_bytes(bytes[13..17].try_into().expect("four bytes")),
         flags: u16::from_le_bytes(bytes[17..19].try_into().expect("two bytes")),
         body,
     })

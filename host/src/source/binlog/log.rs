@@ -146,16 +146,24 @@ impl Log {
     /// The event that [`Log::advance`] has read.
     pub fn event(&mut self) -> Result<Placed<'_>, SourceError> {
         let at = self.framer.offset();
+        let inside = self.unpacked.is_some();
         let (peeked, checksum) = match &mut self.unpacked {
             // Inner events have no checksum: the envelope's covers them.
             Some(inner) => (inner.peek(u64::MAX), false),
             None => (self.framer.peek(self.size - at), self.checksum),
         };
         let Ok(Some(frame)) = peeked else { unreachable!("`advance` has read this event") };
-        match header::parse(frame.bytes, checksum) {
-            Ok(event) => Ok(Placed { at, event }),
-            Err(error) => Err(event_error(error, &self.name, at)),
+        let event = header::parse(frame.bytes, checksum).map_err(|error| event_error(error, &self.name, at))?;
+        let end = at + frame.bytes.len() as u64;
+        // Its own end in the file, of which 32 bits are written. What was made on the way to the file has none.
+        if !inside && event.end != 0 && event.end != end as u32 {
+            return Err(SourceError::Stop(format!(
+                "{}:{at}: the event says that it ends at byte {}, but it ends at {end}: a part of the file is missing before it; \
+                 copy it from the server again",
+                self.name, event.end
+            )));
         }
+        Ok(Placed { at, event })
     }
 
     /// Whether another file was begun since the last call.

@@ -76,3 +76,18 @@ async fn the_last_of_several_files_may_be_cut_anywhere_and_go_on() {
         same(&rest.changes, &both[got.changes.len()..], &format!("second file cut at byte {cut}"));
     }
 }
+
+#[tokio::test]
+async fn a_whole_event_that_was_cut_out_is_noticed() {
+    let log = one_of_each_kind();
+    let folder = Folder::new();
+    // The last event's absence is an end that came too early; those before it leave a gap.
+    for (i, (start, kind)) in log.starts.iter().enumerate().take(log.starts.len() - 1) {
+        let end = log.starts[i + 1].0;
+        write(&folder, NAME, &[&log.bytes[..*start], &log.bytes[end..]].concat());
+        let got = outcome(&folder, &[NAME], 1000, None).await;
+        let Some(error) = &got.error else { panic!("the missing event of type {kind} at byte {start} is not noticed") };
+        assert!(error.to_string().contains(NAME), "event of type {kind} at byte {start}: {error}");
+        same(&got.changes, &log.changes[..got.changes.len()], &format!("without the event at byte {start}"));
+    }
+}
