@@ -153,7 +153,7 @@ impl Bench {
         let select = |words: &[&'static str]| [&["test", "--workspace"], selection, words].concat();
         child::run(&mut self.cargo(&select(&["--no-run"])))?;
         let mut run = self.cargo(&select(&["--no-fail-fast", "--"]));
-        let (_, said) = child::run_and_listen(run.args(["--exact", name]))?;
+        let (_, said) = child::run_and_hear(run.args(["--exact", name]))?;
         let report = Report::read(&said);
         match (report.failed.len(), report.passed) {
             (0, 0) => bail!("there is no test {test}"),

@@ -47,6 +47,7 @@ pub fn mutants(names: &[String]) -> Result<()> {
         let cases = cases_find(&component, &plugin)?;
         let property = property_finds(&component)?;
         let word = |found: bool| if found { "found" } else { "MISSED" };
+        println!("  by its cases: {}, by the property test: {}", word(cases), word(property));
         lines.push(format!("{:<36}{:<10}{:<10}", patch.name, word(cases), word(property)));
         if !(cases && property) {
             missed.push(patch.name.clone());
@@ -78,8 +79,7 @@ fn cases_find(component: &Path, plugin: &Plugin) -> Result<bool> {
     let cases = repository::root().join("plugins").join(&plugin.name).join("cases");
     let mut test = child::command(repository::hindsight());
     test.args(["rule", "test"]).args([component, &cases]);
-    println!("$ {}", child::shown(&test));
-    let status = child::status(&mut test)?;
+    let (status, _) = child::run_and_hear(&mut test)?;
     match status.code() {
         Some(0) => Ok(false),
         Some(1) => Ok(true),
@@ -90,7 +90,7 @@ fn cases_find(component: &Path, plugin: &Plugin) -> Result<bool> {
 fn property_finds(component: &Path) -> Result<bool> {
     let mut test = child::cargo();
     test.args(["test", "--workspace", "--test", "fast", "--", PROPERTY]).env(RULE, component).env(CASES.0, CASES.1);
-    let (_, said) = child::run_and_listen(&mut test)?;
+    let (_, said) = child::run_and_hear(&mut test)?;
     let report = Report::read(&said);
     if report.passed == 0 && report.failed.is_empty() {
         bail!("there is no test {PROPERTY}* in tests/tests/fast");
