@@ -27,8 +27,8 @@ pub use reader::Reader;
 /// How long a commit waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Page cache, KiB: with the batches it is most of the program's memory.
-const CACHE_KIB: i64 = 48 << 10;
+/// Page cache, KiB: with the batches it is most of the program's memory (of 150 MB for the reference table).
+const CACHE_KIB: i64 = 80 << 10;
 
 /// An SQLite history, written by one pipeline.
 pub struct Sqlite {

@@ -19,6 +19,10 @@ pub enum Statement {
 
 /// `text` need not be UTF-8.
 pub fn classify(text: &[u8], database: &str, captured: &TableFilter) -> Statement {
+    // The server's own word at the beginning of every transaction: no need to take it apart each time.
+    if text == b"BEGIN" {
+        return Statement::Begin;
+    }
     let text = String::from_utf8_lossy(text);
     let words = words(&text);
     let word = |i: usize| words.get(i).map(|word| word.text.to_ascii_uppercase()).unwrap_or_default();
