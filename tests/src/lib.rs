@@ -14,5 +14,6 @@ pub mod pipeline;
 pub mod program;
 pub mod recorded;
 pub mod rounds;
+pub mod say;
 pub mod tables;
 pub mod wall_clock;

@@ -11,6 +11,7 @@ use hindsight_tests::generator::Load;
 use hindsight_tests::oracle::{self, OnOwnerChange};
 use hindsight_tests::pipeline::{Pipeline, Place, Rule, assert_same, byte};
 use hindsight_tests::recorded::{self, Recorded};
+use hindsight_tests::say::say;
 
 /// By SIGKILL, at instants; and at crash points, which all lie within a commit.
 const KILLS: usize = 22;
@@ -80,7 +81,7 @@ fn killed_again_and_again(rule: Rule) -> Place {
         // A machine that is busy enough lets it end first. What was killed until then is judged below.
         let Some(how) = how else { break };
         let after = byte(place.checkpoint().as_deref());
-        println!("{rule:?} kill {n:>2} {how:<28} checkpoint {before:>9} -> {after:>9} of {size}");
+        say(&format!("{rule:?} kill {n:>2} {how:<28} checkpoint {before:>9} -> {after:>9} of {size}"));
         assert!(after >= before, "the checkpoint went back");
         kills.push(Kill { how, within_commit, before, after });
     }
@@ -90,12 +91,12 @@ fn killed_again_and_again(rule: Rule) -> Place {
     let first = kills.iter().map(|kill| kill.after).find(|&after| after > 0).unwrap_or(0);
     let inside = kills.iter().filter(|kill| kill.after > 0 && kill.after < end).count();
     let within_commit = kills.iter().filter(|kill| kill.within_commit).count();
-    println!(
+    say(&format!(
         "{rule:?}: {} kills, {inside} strictly inside the run, {within_commit} within a commit; {} changes, first checkpoint {first}, last {end}; {:.1} s",
         kills.len(),
         log().changes.len(),
         begun.elapsed().as_secs_f64(),
-    );
+    ));
     assert!(kills.len() - within_commit >= 20, "at least twenty by SIGKILL");
     assert!(inside * 4 >= kills.len() * 3, "too few kills fell inside the run");
     assert!(within_commit * 3 >= kills.len(), "too few kills fell within a commit");

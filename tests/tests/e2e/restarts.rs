@@ -7,6 +7,7 @@ use hindsight_tests::generator::DEMO;
 use hindsight_tests::oracle::{self, Change, OnOwnerChange};
 use hindsight_tests::pipeline::{Pipeline, Place, Rule, TABLE, assert_same, byte, differences, fixture};
 use hindsight_tests::program::{Answer, Folder};
+use hindsight_tests::say::say;
 use rusqlite::Connection;
 
 fn demo(rule: Rule, batch: usize) -> Pipeline<'static> {
@@ -69,7 +70,11 @@ fn a_batch_done_twice_on_purpose_is_seen_by_count_changes_and_hidden_by_scd2() {
         };
         let counts = twice(Rule::CountChanges).counts();
         let wrong = differences(&counts, &oracle::count_changes(&DEMO.list()));
-        println!("batch {batch} done twice: {} of {} owners are wrong under count-changes", wrong.len(), counts.len());
+        say(&format!(
+            "batch {batch} done twice: {} of {} owners are wrong under count-changes",
+            wrong.len(),
+            counts.len()
+        ));
         assert!(wrong.len() > 100, "count-changes shows it: {wrong:?}");
         assert_is(&twice(Rule::ByOwner), Rule::ByOwner, &DEMO.list(), "scd2-by-owner hides it");
     }

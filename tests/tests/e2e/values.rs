@@ -5,6 +5,7 @@ use std::path::Path;
 
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::pipeline::{Pipeline, TABLE, assert_same};
+use hindsight_tests::say::say;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
@@ -302,7 +303,7 @@ fn every_type_arrives_as_the_server_says_it() {
         }
         assert_eq!(n_no_dates, NO_DATES.iter().map(|(_, list)| list.len()).sum::<usize>(), "the server kept them");
         let n_values = wanted.values().flat_map(|cells| cells.values()).flatten().count();
-        println!("{zone}: {n_values} values of {} columns, {n_no_dates} dates on no calendar", COLUMNS.len());
+        say(&format!("{zone}: {n_values} values of {} columns, {n_no_dates} dates on no calendar", COLUMNS.len()));
         assert_same(&kept(&place.database(), true), &wanted, &format!("the after images of updates, zone {zone}"));
         assert_same(&kept(&place.database(), false), &wanted, &format!("the images of inserts, zone {zone}"));
     }

@@ -9,13 +9,13 @@ pub mod player;
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
 use corners::Corners;
 use hindsight_tests::oracle::{OnOwnerChange, count_changes, scd2_by_owner};
+use hindsight_tests::say::say;
 use log::Log;
 use player::{Player, Repeat};
 
@@ -99,7 +99,7 @@ pub fn check(name: &str, cases: u32, property: impl Fn(&Log) -> Result<(), TestC
     if let Err(failure) = TestRunner::new(config).run(&logs, |log| property(&log)) {
         panic!("{name}: HINDSIGHT_TEST_SEED={seed}: {failure}");
     }
-    say(&format!("{name}: {cases} cases in {:.1} s, HINDSIGHT_TEST_SEED={seed}\n", started.elapsed().as_secs_f64()));
+    say(&format!("{name}: {cases} cases in {:.1} s, HINDSIGHT_TEST_SEED={seed}", started.elapsed().as_secs_f64()));
     cases
 }
 
@@ -115,10 +115,4 @@ fn differ<T: PartialEq + std::fmt::Debug>(
     }
     let lines = |all: &[T]| all.iter().map(|one| format!("    {one:?}\n")).collect::<String>();
     Err(TestCaseError::fail(format!("{how} it gave\n{}and should have given\n{}", lines(&got), lines(&wanted))))
-}
-
-/// Also of a test that passes, where `println!` would be kept back.
-fn say(text: &str) {
-    // Nobody to tell where standard error is closed.
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hindsight_tests::binlog::{Events, HEADER, mend_checksum};
 use hindsight_tests::program::Folder;
+use hindsight_tests::say::say;
 
 use super::{NAME, now, one_of_each_kind, outcome, resident_peak_mib, write};
 
@@ -40,7 +41,7 @@ fn random_damage_ends_in_an_answer() {
         assert!(goes_on.is_ok(), "seed {seed} made it panic when it went on at {:?}", got.last);
     }
     assert!(resident_peak_mib() < RESIDENT_MAX_MIB, "{} MiB were needed", resident_peak_mib());
-    println!("seeds 1 to {seed}: {n_errors} errors, {} read to their end", seed - n_errors);
+    say(&format!("seeds 1 to {seed}: {n_errors} errors, {} read to their end", seed - n_errors));
     assert!(n_errors > seed / 2, "most damage is noticed, else it was none");
 }
 
