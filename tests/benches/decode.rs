@@ -72,7 +72,7 @@ fn read(path: &Path, each: fn(&Batch) -> u64) -> Read {
         files: vec![path.to_owned()],
         tables: TableFilter::parse(&[TABLE]).expect("a table's name"),
         zone: Zone::UTC,
-        batch_changes_max: 8192,
+        batch_changes_max: 16_384,
         batch_bytes_max: 16 << 20,
     };
     let mut source = BinlogFile::open(settings, None).expect("open the log");
