@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use jiff::civil::DateTime;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::oracle::{CountRow, CountTable, HistoryKey, HistoryRow, HistoryTable};
+use crate::wall_clock;
 
 /// The table of `scd2-by-owner` with its default settings.
 pub fn read_history(path: &Path, table: &str) -> Result<HistoryTable> {
@@ -79,14 +79,8 @@ fn optional_micros(text: Option<String>) -> Result<Option<i64>> {
 
 /// `YYYY-MM-DD HH:MM:SS`, with `.` and six digits exactly when the microseconds are not zero.
 fn micros(text: &str) -> Result<i64> {
-    let form = if text.len() == 19 { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%d %H:%M:%S.%f" };
-    let time = DateTime::strptime(form, text).with_context(|| format!("{text:?} is not a time"))?;
-    let fraction_us = i64::from(time.subsec_nanosecond() / 1_000);
-    if !matches!((text.len(), fraction_us), (19, 0) | (26, 1..)) {
-        bail!("{text:?} has not six digits of microseconds exactly when they are not zero");
-    }
-    // A wall clock, counted as if its zone were UTC.
-    Ok(time.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_microsecond())
+    let time = wall_clock::parse(text).filter(|&us| wall_clock::text(us) == text);
+    time.with_context(|| format!("{text:?} is not a time in the documented form"))
 }
 
 #[cfg(test)]
