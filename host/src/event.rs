@@ -104,6 +104,8 @@ pub struct Batch {
     pub images: Vec<Rows>,
     pub changes: Vec<Change>,
     pub transactions: Vec<Transaction>,
+    /// When the last whole transaction was committed, microseconds since 1970, UTC; for lag, never for decisions.
+    pub committed_us: Option<i64>,
     /// How far into its log the source is, in bytes, and the log's end where that is known.
     pub progress: Option<Progress>,
 }
@@ -172,6 +174,20 @@ impl Batch {
         let (before, after) = (images.row(before as usize), images.row(after as usize));
         let key = &self.tables[table as usize].primary_key;
         key.iter().any(|&column| before.get(column) != after.get(column))
+    }
+}
+
+/// The tables' columns and types, for messages and for the ledger.
+pub fn shapes(tables: &[Arc<TableSchema>]) -> String {
+    tables.iter().map(|table| table.shape()).collect::<Vec<_>>().join(", ")
+}
+
+impl TableSchema {
+    /// `shop.item_assets(id int, owner_id int)`
+    pub fn shape(&self) -> String {
+        let fields: Vec<String> =
+            self.fields.iter().map(|field| format!("{} {}", field.name, field.declared)).collect();
+        format!("{}({})", self.name, fields.join(", "))
     }
 }
 

@@ -8,7 +8,7 @@ use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
-use hindsight::commands::{audit, query, rule_test, run, validate};
+use hindsight::commands::{audit, query, rule_list, rule_test, run, running, swap, validate};
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
@@ -34,7 +34,14 @@ fn dispatch(command: Command) -> Outcome<()> {
         runtime.map_err(|error| Failure::outside(anyhow::Error::new(error).context("start threads")))
     };
     match command {
-        Command::Run(args) => runtime()?.block_on(run::run(&Config::load(&args.file.config)?, args.json.json)),
+        Command::Run(args) => {
+            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, args.paused, args.json.json))
+        }
+        Command::Status(args) => runtime()?.block_on(running::status(&args)),
+        Command::Pause(args) => runtime()?.block_on(running::pause(&args)),
+        Command::Resume(args) => runtime()?.block_on(running::resume(&args)),
+        Command::Swap(args) => runtime()?.block_on(swap::swap(&args)),
+        Command::Rollback(args) => runtime()?.block_on(swap::rollback(&args)),
         Command::Query(args) => query::query(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Rule(RuleCommand::Test(args)) => {
@@ -45,6 +52,9 @@ fn dispatch(command: Command) -> Outcome<()> {
             let subject = Subject::read(args.table.as_deref(), args.settings)?;
             let inspected = Inspected::of(component(&args.rule)?, &subject);
             rule_inspect::rule_inspect(&inspected, subject.asked_for, args.json.json)
+        }
+        Command::Rule(RuleCommand::List(args)) => {
+            rule_list::rule_list(&Config::load(&args.file.config)?, args.json.json)
         }
         Command::Validate(args) => validate::validate(&args.file.config, args.json.json),
         Command::Init(args) => init::init(&args.path, if args.force { Existing::Overwrite } else { Existing::Keep }),

@@ -300,13 +300,21 @@ fn starrocks(keys: &mut Keys<'_, '_>, kind: &Node) {
 fn control(mut keys: Keys<'_, '_>) -> Option<SocketAddr> {
     let listen = match keys.text("listen") {
         Some((text, node)) => {
-            let address = text.value.parse().ok();
-            if address.is_none() {
-                let fault = Fault::new(node.span.clone(), format!("`listen` of [control] cannot be {text:?}"))
-                    .help("an address and a port: listen = \"127.0.0.1:8787\"");
+            let address: Option<SocketAddr> = text.value.parse().ok();
+            let wrong = match address {
+                None => "an address and a port: listen = \"127.0.0.1:8787\"",
+                Some(address) if !address.ip().is_loopback() => {
+                    "a loopback address, listen = \"127.0.0.1:8787\": whoever reaches the port can change the rule and so the history; \
+                     for a machine further away, forward it with ssh -L"
+                }
+                Some(_) => "",
+            };
+            if !wrong.is_empty() {
+                let fault =
+                    Fault::new(node.span.clone(), format!("`listen` of [control] cannot be {text:?}")).help(wrong);
                 keys.faults.push(fault);
             }
-            address
+            address.filter(|_| wrong.is_empty())
         }
         None => defaults::CONTROL_LISTEN.parse().ok(),
     };

@@ -23,6 +23,15 @@ pub trait Source: Send {
     async fn next(&mut self) -> Result<Option<(Batch, Position)>, SourceError>;
 }
 
+/// Whether a source has its server, for people and for readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// With the server's address, or what else the source reads.
+    Connected(String),
+    /// It tries again; with the reason.
+    Away(String),
+}
+
 /// Each text says what, where (file:pos, GTID) and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {

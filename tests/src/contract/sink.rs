@@ -71,6 +71,7 @@ pub fn load(history: &HistorySchema, deletes: &[Vec<Cell>], upserts: &[Vec<Cell>
         upserts: Rows::new(history.columns.len()),
         deletes: Rows::new(history.primary_key.len()),
         checkpoint: Checkpoint { source: "a source".into(), position: Position(position.into()) },
+        turns: Vec::new(),
     };
     for row in deletes {
         load.deletes.push_row(history.primary_key.iter().map(|&column| row[column].value()));
@@ -152,7 +153,7 @@ impl<H: Home> Session<H> {
     }
 
     async fn checkpoint(&mut self) -> Option<String> {
-        self.sink().await.checkpoint().await.expect("read the checkpoint").map(|checkpoint| {
+        self.sink().await.checkpoint().await.expect("read the checkpoint").checkpoint.map(|checkpoint| {
             assert_eq!(checkpoint.source, "a source");
             checkpoint.position.0
         })

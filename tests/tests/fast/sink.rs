@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use hindsight::event::{Logical, Position};
-use hindsight::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
+use hindsight::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use hindsight::rows::Rows;
 use hindsight::sink::{Memory, Sink, SinkError, Sqlite};
 use hindsight_tests::binlog::Cell;
@@ -77,7 +77,7 @@ impl Kept {
 
 #[async_trait::async_trait]
 impl Sink for Kept {
-    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, SinkError> {
+    async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
         self.now(async |memory| memory.checkpoint().await)
     }
 
@@ -109,7 +109,7 @@ async fn memory_refuses_another_table_than_it_holds() {
     let mut memory = Memory::default();
     memory.prepare(&history(KeyOrder::EntityFirst)).await.unwrap();
     let refused = memory.prepare(&history(KeyOrder::EntityLast)).await.unwrap_err();
-    assert!(matches!(refused, SinkError::Unfit(_)), "{refused}");
+    assert!(matches!(refused, SinkError::OtherTable(_)), "{refused}");
 }
 
 /// A position in [`Logical::ALL`] as a column of the suite's table.
@@ -149,10 +149,10 @@ async fn an_error_in_the_middle_of_a_commit_leaves_nothing_of_it() {
             assert!(matches!(error, SinkError::Stop(_)), "{error:?}");
             assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
             assert_eq!(file.dump(), dumped, "rows of a load that failed");
-            let position = sink.checkpoint().await.unwrap().unwrap().position;
+            let position = sink.checkpoint().await.unwrap().checkpoint.unwrap().position;
             assert_eq!(position, Position("before".into()), "checkpoint of a load that failed");
             let mut again = file.sink().unwrap();
-            assert_eq!(again.checkpoint().await.unwrap().unwrap().position, position);
+            assert_eq!(again.checkpoint().await.unwrap().checkpoint.unwrap().position, position);
         }
         // It was the load, not the sink.
         sink.commit(&load(&history, &before[1..], &[row(7, 3, 3, true, "new")], "after")).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_second_process_is_fenced_at_its_first_commit() {
         }
         first.commit(&load(&history, &[], &[row(7, 3, 3, true, "first")], "3")).await.unwrap();
         let mut third = file.sink().unwrap();
-        assert_eq!(third.checkpoint().await.unwrap().unwrap().position, Position("3".into()));
+        assert_eq!(third.checkpoint().await.unwrap().checkpoint.unwrap().position, Position("3".into()));
         // The same position does not make it the same commit.
         drop(first);
         third.prepare(&history).await.unwrap();
@@ -254,7 +254,7 @@ async fn another_table_is_refused_column_by_column() {
         )
         .unwrap();
     let error = file.sink().unwrap().prepare(&history).await.unwrap_err();
-    assert!(matches!(error, SinkError::Unfit(_)), "{error:?}");
+    assert!(matches!(error, SinkError::OtherTable(_)), "{error:?}");
     let text = error.to_string();
     for line in [
         "column 1: is owner_id TEXT NOT NULL, key 2; the rule writes owner_id INTEGER NOT NULL, key 1",
@@ -282,7 +282,7 @@ async fn rows_that_no_checkpoint_explains_are_refused() {
     sink.prepare(&history).await.unwrap();
     sink.commit(&load(&history, &[], &[row(7, 1, 1, true, "a")], "1")).await.unwrap();
     let mut other = Sqlite::open(&file.0.path().join("history.db"), "the \"history\"", "another pipeline").unwrap();
-    assert_eq!(other.checkpoint().await.unwrap(), None, "checkpoints go by the pipeline's name");
+    assert_eq!(other.checkpoint().await.unwrap().checkpoint, None, "checkpoints go by the pipeline's name");
     let refused = other.prepare(&history).await.unwrap_err();
     assert!(matches!(&refused, SinkError::Unfit(text) if text.contains("written by pipeline a pipeline")), "{refused}");
     file.plain().execute_batch("DELETE FROM hindsight_checkpoint").unwrap();
