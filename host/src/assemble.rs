@@ -2,14 +2,15 @@
 
 use anyhow::{Context, anyhow};
 
-use crate::config::{ComponentPlace, Config, Instance};
+use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, SourceKind};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
 use crate::judge::Stage;
 use crate::pipeline::Pipeline;
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
 use crate::sink::{Memory, Sink, Sqlite};
-use crate::source::{BinlogFile, BinlogFileSettings, Source, TableFilter};
+use crate::source::mysql::{End, Server};
+use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Source, TableFilter};
 
 /// What the pipeline runs on.
 pub struct Parts {
@@ -46,7 +47,7 @@ pub async fn parts(config: &Config) -> Outcome<Parts> {
         Some(checkpoint) => Some(checkpoint.position),
         None => None,
     };
-    let source = source(config, start.as_ref())?;
+    let source = source(config, start.as_ref(), End::Never).await?;
     Ok(Parts { source, rule: Box::new(rule), sink, pipeline, start })
 }
 
@@ -104,17 +105,48 @@ fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
     Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
 }
 
-fn source(config: &Config, start: Option<&Position>) -> Outcome<Box<dyn Source>> {
+async fn source(config: &Config, start: Option<&Position>, end: End) -> Outcome<Box<dyn Source>> {
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
-    let settings = BinlogFileSettings {
-        files: config.source.files.clone(),
-        tables,
-        zone: config.source.zone.clone(),
-        batch_changes_max: config.rule.limits.batch_changes,
-        batch_bytes_max: BATCH_BYTES_MAX,
-    };
-    let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
-    Ok(Box::new(source))
+    let zone = config.source.zone.clone();
+    let batch_changes_max = config.rule.limits.batch_changes;
+    match &config.source.kind {
+        SourceKind::BinlogFile { files } => {
+            let files = files.clone();
+            let settings =
+                BinlogFileSettings { files, tables, zone, batch_changes_max, batch_bytes_max: BATCH_BYTES_MAX };
+            let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
+            Ok(Box::new(source))
+        }
+        SourceKind::Mysql(mysql) => {
+            let settings = MysqlSettings {
+                servers: servers(mysql)?,
+                tables,
+                zone,
+                start: mysql.start.clone(),
+                heartbeat: mysql.heartbeat,
+                reader: MysqlSettings::reader(&identity(config), mysql.server_id),
+                pipeline: config.name.clone(),
+                end,
+                batch_changes_max,
+                batch_bytes_max: BATCH_BYTES_MAX,
+            };
+            let source = Mysql::open(settings, start).await.map_err(|error| Failure::source(error, false))?;
+            Ok(Box::new(source))
+        }
+    }
+}
+
+/// The servers of `source.url`, in order.
+pub fn servers(mysql: &MysqlConfig) -> Outcome<Vec<Server>> {
+    let servers = mysql.urls.iter().map(|url| Server::parse(&url.value, mysql.tls, mysql.tls_ca.as_deref()));
+    servers.collect::<Result<_, _>>().map_err(|error| Failure::usage(anyhow!(error)))
+}
+
+/// The same for every process of a pipeline, another for any other: its name, and where its history is.
+fn identity(config: &Config) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let path = std::path::absolute(&config.sink.path).unwrap_or_else(|_| config.sink.path.clone());
+    format!("{} {} {} {}", config.name, host.trim(), path.display(), config.sink.table)
 }
 
 /// Three batches are in memory at the most: one in hand, one read ahead, one being read.
@@ -122,5 +154,9 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// What a checkpoint is tied to: another text is another source.
 fn source_identity(config: &Config) -> String {
-    format!("binlog-file {}", config.source.tables.join(" "))
+    let kind = match config.source.kind {
+        SourceKind::BinlogFile { .. } => "binlog-file",
+        SourceKind::Mysql(_) => "mysql",
+    };
+    format!("{kind} {}", config.source.tables.join(" "))
 }
