@@ -8,7 +8,7 @@ use crate::failure::{Failure, Outcome};
 use crate::judge::Stage;
 use crate::pipeline::Pipeline;
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
-use crate::sink::{Memory, Sink, Sqlite};
+use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::{BinlogFile, BinlogFileSettings, Source, TableFilter};
 
 /// What the pipeline runs on.
@@ -23,8 +23,18 @@ pub struct Parts {
 
 /// Loads the rule, opens the sink, and opens the source where the sink's checkpoint says.
 pub async fn parts(config: &Config) -> Outcome<Parts> {
+    parts_over(config, sink(config)?).await
+}
+
+/// The same over a history that is only looked at, up to where the source's log ends now.
+pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
+    let history = Snapshot::open(&config.sink.path, &config.sink.table, &config.name);
+    let history = history.map_err(|error| Failure::sink(error, false))?;
+    parts_over(config, Box::new(Overlay::over(history))).await
+}
+
+async fn parts_over(config: &Config, mut sink: Box<dyn Sink>) -> Outcome<Parts> {
     let rule = rule(config)?;
-    let mut sink = sink(config)?;
     let pipeline = Pipeline {
         rule: rule.name().to_owned(),
         source: source_identity(config),

@@ -3,6 +3,7 @@
 mod binlog;
 pub mod cases;
 pub mod declared;
+pub mod mysql;
 mod tables;
 
 use crate::event::{Batch, Position};

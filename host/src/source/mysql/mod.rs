@@ -1,0 +1,3 @@
+//! A running MySQL server as a source.
+
+pub mod preflight;
