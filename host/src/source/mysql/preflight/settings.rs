@@ -218,7 +218,7 @@ mod tests {
     fn a_fit_server_is_all_green() {
         let checks = checks(&variables(FIT));
         assert!(checks.iter().all(|check| check.verdict == Verdict::Fine), "{checks:?}");
-        assert_eq!(checks.len(), 11, "{checks:?}");
+        assert_eq!(checks.len(), 10, "{checks:?}");
     }
 
     #[test]
