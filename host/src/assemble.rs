@@ -8,7 +8,7 @@ use crate::failure::{Failure, Outcome};
 use crate::judge::Stage;
 use crate::pipeline::Pipeline;
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
-use crate::sink::{Memory, Sink, Sqlite};
+use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::mysql::{End, Server};
 use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Source, TableFilter};
 
@@ -23,9 +23,21 @@ pub struct Parts {
 }
 
 /// Loads the rule, opens the sink, and opens the source where the sink's checkpoint says.
-pub async fn parts(config: &Config) -> Outcome<Parts> {
+pub async fn parts(config: &Config, end: End) -> Outcome<Parts> {
+    parts_over(config, sink(config)?, end, &identity(config)).await
+}
+
+/// The same over a history that is only looked at, up to where the source's log ends now.
+pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
+    let history = Snapshot::open(&config.sink.path, &config.sink.table, &config.name);
+    let history = history.map_err(|error| Failure::sink(error, false))?;
+    // Another reader than the pipeline itself, which may be running.
+    let identity = format!("{} dry-run {}", identity(config), std::process::id());
+    parts_over(config, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
+}
+
+async fn parts_over(config: &Config, mut sink: Box<dyn Sink>, end: End, identity: &str) -> Outcome<Parts> {
     let rule = rule(config)?;
-    let mut sink = sink(config)?;
     let pipeline = Pipeline {
         rule: rule.name().to_owned(),
         source: source_identity(config),
@@ -47,7 +59,7 @@ pub async fn parts(config: &Config) -> Outcome<Parts> {
         Some(checkpoint) => Some(checkpoint.position),
         None => None,
     };
-    let source = source(config, start.as_ref(), End::Never).await?;
+    let source = source(config, start.as_ref(), end, identity).await?;
     Ok(Parts { source, rule: Box::new(rule), sink, pipeline, start })
 }
 
@@ -105,7 +117,7 @@ fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
     Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
 }
 
-async fn source(config: &Config, start: Option<&Position>, end: End) -> Outcome<Box<dyn Source>> {
+async fn source(config: &Config, start: Option<&Position>, end: End, identity: &str) -> Outcome<Box<dyn Source>> {
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
     let zone = config.source.zone.clone();
     let batch_changes_max = config.rule.limits.batch_changes;
@@ -124,7 +136,7 @@ async fn source(config: &Config, start: Option<&Position>, end: End) -> Outcome<
                 zone,
                 start: mysql.start.clone(),
                 heartbeat: mysql.heartbeat,
-                reader: MysqlSettings::reader(&identity(config), mysql.server_id),
+                reader: MysqlSettings::reader(identity, mysql.server_id),
                 pipeline: config.name.clone(),
                 end,
                 batch_changes_max,
