@@ -6,15 +6,16 @@ use anyhow::{Context, anyhow};
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::config::{ComponentPlace, Config, Instance, RuleConfig};
+use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SourceKind};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
 use crate::judge::Stage;
 use crate::ledger::{Ledger, Reason, RuleVersion};
 use crate::pipeline::{Opening, Pipeline};
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
-use crate::sink::{Memory, Sink, Sqlite};
-use crate::source::{BinlogFile, BinlogFileSettings, Source, SourceState, TableFilter};
+use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
+use crate::source::mysql::{End, Server};
+use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Source, SourceState, TableFilter};
 use crate::start::{self, Choice};
 
 /// What the pipeline runs on.
@@ -27,9 +28,29 @@ pub struct Parts {
 }
 
 /// Loads the rule, opens the sink, and opens the source where the sink's checkpoint says.
-pub async fn parts(config: &Config) -> Outcome<Parts> {
-    let (component, configured) = configured(config)?;
-    let mut sink = sink(config)?;
+pub async fn parts(config: &Config, end: End) -> Outcome<Parts> {
+    // A rule that cannot be had leaves no history file behind.
+    let rule = configured(config)?;
+    parts_over(config, rule, sink(config)?, end, &identity(config)).await
+}
+
+/// The same over a history that is only looked at, up to where the source's log ends now.
+pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
+    let rule = configured(config)?;
+    let history = Snapshot::open(&config.sink.path, &config.sink.table, &config.name);
+    let history = history.map_err(|error| Failure::sink(error, false))?;
+    // Another reader than the pipeline itself, which may be running.
+    let identity = format!("{} dry-run {}", identity(config), std::process::id());
+    parts_over(config, rule, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
+}
+
+async fn parts_over(
+    config: &Config,
+    (component, configured): (Component, Arc<RuleVersion>),
+    mut sink: Box<dyn Sink>,
+    end: End,
+    identity: &str,
+) -> Outcome<Parts> {
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
     let mut pipeline = Pipeline {
         source: source_identity(config),
@@ -52,9 +73,7 @@ pub async fn parts(config: &Config) -> Outcome<Parts> {
         None => None,
     };
     let opening = opening(standing.ledger, component, configured, config)?;
-    let source = source(config, pipeline.start.as_ref())?;
-    // Files are always there.
-    let (_, source_state) = watch::channel(SourceState::Connected("files".into()));
+    let (source, source_state) = source(config, pipeline.start.as_ref(), end, identity).await?;
     Ok(Parts { source, source_state, opening, sink, pipeline })
 }
 
@@ -147,17 +166,56 @@ fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
     Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
 }
 
-fn source(config: &Config, start: Option<&Position>) -> Outcome<Box<dyn Source>> {
+async fn source(
+    config: &Config,
+    start: Option<&Position>,
+    end: End,
+    identity: &str,
+) -> Outcome<(Box<dyn Source>, watch::Receiver<SourceState>)> {
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
-    let settings = BinlogFileSettings {
-        files: config.source.files.clone(),
-        tables,
-        zone: config.source.zone.clone(),
-        batch_changes_max: config.rule.limits.batch_changes,
-        batch_bytes_max: BATCH_BYTES_MAX,
-    };
-    let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
-    Ok(Box::new(source))
+    let zone = config.source.zone.clone();
+    let batch_changes_max = config.rule.limits.batch_changes;
+    match &config.source.kind {
+        SourceKind::BinlogFile { files } => {
+            let files = files.clone();
+            let settings =
+                BinlogFileSettings { files, tables, zone, batch_changes_max, batch_bytes_max: BATCH_BYTES_MAX };
+            let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
+            // Files are always there.
+            let (_, state) = watch::channel(SourceState::Connected("files".into()));
+            Ok((Box::new(source), state))
+        }
+        SourceKind::Mysql(mysql) => {
+            let settings = MysqlSettings {
+                servers: servers(mysql)?,
+                tables,
+                zone,
+                start: mysql.start.clone(),
+                heartbeat: mysql.heartbeat,
+                reader: MysqlSettings::reader(identity, mysql.server_id),
+                pipeline: config.name.clone(),
+                end,
+                batch_changes_max,
+                batch_bytes_max: BATCH_BYTES_MAX,
+            };
+            let source = Mysql::open(settings, start).await.map_err(|error| Failure::source(error, false))?;
+            let state = source.state();
+            Ok((Box::new(source), state))
+        }
+    }
+}
+
+/// The servers of `source.url`, in order.
+pub fn servers(mysql: &MysqlConfig) -> Outcome<Vec<Server>> {
+    let servers = mysql.urls.iter().map(|url| Server::parse(&url.value, mysql.tls, mysql.tls_ca.as_deref()));
+    servers.collect::<Result<_, _>>().map_err(|error| Failure::usage(anyhow!(error)))
+}
+
+/// The same for every process of a pipeline, another for any other: its name, and where its history is.
+fn identity(config: &Config) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let path = std::path::absolute(&config.sink.path).unwrap_or_else(|_| config.sink.path.clone());
+    format!("{} {} {} {}", config.name, host.trim(), path.display(), config.sink.table)
 }
 
 /// Three batches are in memory at the most: one in hand, one read ahead, one being read.
@@ -165,5 +223,9 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// What a checkpoint is tied to: another text is another source.
 fn source_identity(config: &Config) -> String {
-    format!("binlog-file {}", config.source.tables.join(" "))
+    let kind = match config.source.kind {
+        SourceKind::BinlogFile { .. } => "binlog-file",
+        SourceKind::Mysql(_) => "mysql",
+    };
+    format!("{kind} {}", config.source.tables.join(" "))
 }

@@ -8,11 +8,12 @@ use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
-use hindsight::commands::{audit, query, rule_list, rule_test, run, running, swap, validate};
+use hindsight::commands::{audit, dry_run, query, rule_list, rule_test, run, running, swap, validate};
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
 use hindsight::rule::Component;
+use hindsight::source::mysql::End;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -30,18 +31,20 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Outcome<()> {
     let runtime = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build();
         runtime.map_err(|error| Failure::outside(anyhow::Error::new(error).context("start threads")))
     };
     match command {
         Command::Run(args) => {
-            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, args.paused, args.json.json))
+            let end = if args.to_end { End::AsOpened } else { End::Never };
+            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.paused, args.json.json))
         }
         Command::Status(args) => runtime()?.block_on(running::status(&args)),
         Command::Pause(args) => runtime()?.block_on(running::pause(&args)),
         Command::Resume(args) => runtime()?.block_on(running::resume(&args)),
         Command::Swap(args) => runtime()?.block_on(swap::swap(&args)),
         Command::Rollback(args) => runtime()?.block_on(swap::rollback(&args)),
+        Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Rule(RuleCommand::Test(args)) => {

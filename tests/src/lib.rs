@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod program;
 pub mod recorded;
 pub mod rounds;
+pub mod running;
 pub mod say;
 pub mod tables;
 pub mod wall_clock;

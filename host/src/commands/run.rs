@@ -16,10 +16,11 @@ use crate::failure::{Failure, Outcome};
 use crate::metrics::Metrics;
 use crate::output;
 use crate::pipeline::{self, Summary, Switches};
+use crate::source::mysql::End;
 use crate::swap::Manager;
 
-/// Runs to the source's end, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
-pub async fn run(config: &Config, paused: bool, json: bool) -> Outcome<()> {
+/// Runs to the source's end where it has one, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
+pub async fn run(config: &Config, end: End, paused: bool, json: bool) -> Outcome<()> {
     let started = Instant::now();
     // A port that is taken is said before anything is touched.
     let port = match config.control {
@@ -32,7 +33,7 @@ pub async fn run(config: &Config, paused: bool, json: bool) -> Outcome<()> {
             defaults::CONTROL_LISTEN
         )));
     }
-    let Parts { source, source_state, opening, mut sink, pipeline } = assemble::parts(config).await?;
+    let Parts { source, source_state, opening, mut sink, pipeline } = assemble::parts(config, end).await?;
     info!(
         pipeline = config.name,
         rule = %opening.version,
@@ -87,7 +88,7 @@ fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, 
         let tables = config.source.tables.join(", ");
         match resumed {
             true => println!("No change of {tables} was left to read: the history is up to date."),
-            false => println!("The source holds no change of {tables}. Are source.tables and source.files right?"),
+            false => println!("The source holds no change of {tables}. Is [source] right?"),
         }
         return;
     }

@@ -1,13 +1,15 @@
 //! The `Sink` seam: where history is kept.
 
 mod memory;
+mod overlay;
 mod sqlite;
 
 use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use crate::rows::Rows;
 
 pub use memory::{Memory, Owned};
-pub use sqlite::{Reader, Sqlite, read_entries};
+pub use overlay::Overlay;
+pub use sqlite::{Reader, Snapshot, Sqlite, read_entries};
 
 /// Keeps history rows, the checkpoint and the ledger; they move together or not at all.
 ///

@@ -3,11 +3,13 @@
 mod binlog;
 pub mod cases;
 pub mod declared;
+pub mod mysql;
 mod tables;
 
 use crate::event::{Batch, Position};
 
 pub use binlog::{BinlogFile, BinlogFileSettings};
+pub use mysql::{GtidSet, Mysql, MysqlSettings, Start, Tls};
 pub use tables::TableFilter;
 
 /// Hands out changes in the source's order. Opened at a position (or at the beginning) by `assemble`.
