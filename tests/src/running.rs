@@ -87,6 +87,17 @@ impl Running {
         self.wait()
     }
 
+    /// Waits for an end that a crash point brings, and brings it itself where that was not passed.
+    pub fn wait_or_kill(mut self) -> Answer {
+        for _ in 0..200 {
+            if self.has_ended() {
+                return self.wait();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        self.kill()
+    }
+
     /// SIGTERM.
     pub fn terminate(self) -> Answer {
         let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().expect("run kill");

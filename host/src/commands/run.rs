@@ -40,11 +40,11 @@ pub async fn run(config: &Config, end: End, paused: bool, json: bool) -> Outcome
         start = pipeline.start.as_ref().map_or("the beginning", |position| position.0.as_str()),
         "running"
     );
+    let (status, standing) = watch::channel(opening.status(&pipeline, paused));
     let (paused, is_paused) = watch::channel(paused);
     let (exchange, exchanges) = mpsc::channel(1);
     let switches = Switches { stop: stop_on_signal(), paused: is_paused, exchanges };
     let metrics = Arc::new(Metrics::new(&config.name));
-    let (status, standing) = watch::channel(opening.status(&pipeline));
     // Held until the end: without a control port nobody else does.
     let _held = (paused.clone(), exchange.clone());
     if let Some(port) = port {

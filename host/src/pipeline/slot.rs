@@ -31,7 +31,7 @@ pub struct Opening {
 
 impl Opening {
     /// Where the pipeline stands before it runs.
-    pub fn status(&self, pipeline: &Pipeline) -> Status {
+    pub fn status(&self, pipeline: &Pipeline, paused: bool) -> Status {
         Status {
             summary: Summary::default(),
             position: pipeline.start.clone(),
@@ -39,7 +39,7 @@ impl Opening {
             previous: self.previous.clone(),
             tables: Vec::new(),
             plan: None,
-            paused: false,
+            paused,
         }
     }
 }

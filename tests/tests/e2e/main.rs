@@ -2,6 +2,7 @@
 
 mod compressed;
 mod configuration;
+mod control;
 mod demo_counts;
 mod documents;
 mod foreign_plugins;
@@ -9,4 +10,5 @@ mod kills;
 mod refusals;
 mod restarts;
 mod statements;
+mod swaps;
 mod values;
