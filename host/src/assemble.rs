@@ -24,7 +24,9 @@ pub struct Parts {
 
 /// Loads the rule, opens the sink, and opens the source where the sink's checkpoint says.
 pub async fn parts(config: &Config, end: End) -> Outcome<Parts> {
-    parts_over(config, sink(config)?, end, &identity(config)).await
+    // The rule first: where it does not load, no history is made.
+    let rule = rule(config)?;
+    parts_over(config, rule, sink(config)?, end, &identity(config)).await
 }
 
 /// The same over a history that is only looked at, up to where the source's log ends now.
@@ -33,11 +35,16 @@ pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
     let history = history.map_err(|error| Failure::sink(error, false))?;
     // Another reader than the pipeline itself, which may be running.
     let identity = format!("{} dry-run {}", identity(config), std::process::id());
-    parts_over(config, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
+    parts_over(config, rule(config)?, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
 }
 
-async fn parts_over(config: &Config, mut sink: Box<dyn Sink>, end: End, identity: &str) -> Outcome<Parts> {
-    let rule = rule(config)?;
+async fn parts_over(
+    config: &Config,
+    rule: WasmRule,
+    mut sink: Box<dyn Sink>,
+    end: End,
+    identity: &str,
+) -> Outcome<Parts> {
     let pipeline = Pipeline {
         rule: rule.name().to_owned(),
         source: source_identity(config),
