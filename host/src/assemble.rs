@@ -29,7 +29,7 @@ pub struct Parts {
 
 /// Loads the rule, opens the sink, and opens the source where the sink's checkpoint says.
 pub async fn parts(config: &Config, end: End) -> Outcome<Parts> {
-    // A rule that cannot be had leaves no history file behind.
+    // The rule first: where it does not load, no history is made.
     let rule = configured(config)?;
     parts_over(config, rule, sink(config)?, end, &identity(config)).await
 }

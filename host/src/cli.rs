@@ -107,6 +107,9 @@ pub struct Init {
     /// The file to write.
     #[arg(value_name = "PATH", default_value = defaults::FILE)]
     pub path: PathBuf,
+    /// For a live MySQL server, instead of recorded binlog files.
+    #[arg(long)]
+    pub live: bool,
     /// Overwrite a file that is there.
     #[arg(long)]
     pub force: bool,

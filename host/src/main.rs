@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
-use hindsight::commands::init::{self, Existing};
+use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
 use hindsight::commands::{audit, dry_run, query, rule_list, rule_test, run, running, swap, validate};
 use hindsight::config::{ComponentPlace, Config, defaults};
@@ -60,7 +60,10 @@ fn dispatch(command: Command) -> Outcome<()> {
             rule_list::rule_list(&Config::load(&args.file.config)?, args.json.json)
         }
         Command::Validate(args) => validate::validate(&args.file.config, args.json.json),
-        Command::Init(args) => init::init(&args.path, if args.force { Existing::Overwrite } else { Existing::Keep }),
+        Command::Init(args) => {
+            let template = if args.live { Template::Live } else { Template::Recorded };
+            init::init(&args.path, template, if args.force { Existing::Overwrite } else { Existing::Keep })
+        }
     }
 }
 

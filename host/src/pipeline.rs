@@ -15,6 +15,7 @@ use std::time::Instant;
 use anyhow::anyhow;
 use tokio::sync::{mpsc, watch};
 
+use crate::crash;
 use crate::event::{Batch, Position, TableSchema};
 use crate::failure::{Failure, Outcome};
 use crate::groups::{self, Moved};
@@ -102,6 +103,7 @@ pub async fn run(
                 } else if let Some(history) = slot.exchange(exchange, &position, edge) {
                     sink.prepare(&history).await.map_err(|error| Failure::sink(error, begun))?;
                 }
+                crash::point("pipeline.exchanged");
                 // With a batch at hand the turn is committed with it; otherwise at once, as nobody knows when one comes.
                 if is_paused || batches.is_empty() {
                     settle(&mut slot, sink, pipeline, &position).await?;

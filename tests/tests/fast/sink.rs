@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use hindsight::event::{Logical, Position};
 use hindsight::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use hindsight::rows::Rows;
-use hindsight::sink::{Memory, Sink, SinkError, Sqlite};
+use hindsight::sink::{Memory, Sink, SinkError, Sqlite, read_entries};
 use hindsight_tests::binlog::Cell;
 use hindsight_tests::contract::sink::{self, Home, KeyOrder, Session, entity, history, load, row};
 use hindsight_tests::program::Folder;
@@ -145,14 +145,17 @@ async fn an_error_in_the_middle_of_a_commit_leaves_nothing_of_it() {
             (blocked, ["the disk is full", "history.db"]),
         ] {
             let upserts = [row(7, 1, 1, false, "overwritten"), row(7, 3, 3, true, "new"), bad];
-            let error = sink.commit(&load(&history, &before[1..], &upserts, "after")).await.unwrap_err();
+            let turns = vec![sink::turn(&sink::version("a rule"), None, "before")];
+            let failing = Load { turns, ..load(&history, &before[1..], &upserts, "after") };
+            let error = sink.commit(&failing).await.unwrap_err();
             assert!(matches!(error, SinkError::Stop(_)), "{error:?}");
             assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
             assert_eq!(file.dump(), dumped, "rows of a load that failed");
             let position = sink.checkpoint().await.unwrap().checkpoint.unwrap().position;
             assert_eq!(position, Position("before".into()), "checkpoint of a load that failed");
-            let mut again = file.sink().unwrap();
-            assert_eq!(again.checkpoint().await.unwrap().checkpoint.unwrap().position, position);
+            let again = file.sink().unwrap().checkpoint().await.unwrap();
+            assert_eq!(again.checkpoint.unwrap().position, position);
+            assert!(again.ledger.active.is_none(), "a turn of a load that failed");
         }
         // It was the load, not the sink.
         sink.commit(&load(&history, &before[1..], &[row(7, 3, 3, true, "new")], "after")).await.unwrap();
@@ -343,4 +346,29 @@ async fn a_cell_that_somebody_else_changed_into_nonsense_stops() {
         let error = sink.entity_rows(&keys, Scope::AllRows).await.unwrap_err();
         assert!(matches!(&error, SinkError::Stop(text) if text.contains(words)), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn components_are_kept_once_and_only_of_the_active_and_the_previous_rule() {
+    let file = File::new();
+    let history = history(KeyOrder::EntityFirst);
+    let mut sink = file.sink().unwrap();
+    sink.prepare(&history).await.unwrap();
+    let versions = ["one", "two", "three"].map(sink::version);
+    let path = file.0.path().join("history.db");
+    for (number, (active, previous)) in [(0, None), (1, Some(0)), (0, Some(1)), (2, Some(0))].into_iter().enumerate() {
+        let turn = sink::turn(&versions[active], previous.map(|previous| &versions[previous]), "a place");
+        let load = Load { turns: vec![turn], ..load(&history, &[], &[], &format!("place {number}")) };
+        sink.commit(&load).await.unwrap();
+    }
+    let kept = file.query("SELECT CAST(bytes AS TEXT) FROM hindsight_components ORDER BY 1");
+    assert_eq!(kept, ["one", "three"]);
+    let entries = read_entries(&path, "a pipeline").unwrap();
+    let told: Vec<_> = entries.iter().map(|entry| (entry.n, entry.name.as_str())).collect();
+    assert_eq!(told, [(1, "one"), (2, "two"), (3, "one"), (4, "three")], "every turn stays");
+    assert!(read_entries(&path, "another").unwrap().is_empty());
+    // A component that somebody changed is no rule to start with.
+    file.plain().execute_batch("UPDATE hindsight_components SET bytes = 'something else'").unwrap();
+    let error = file.sink().unwrap().checkpoint().await.unwrap_err();
+    assert!(matches!(&error, SinkError::Unfit(text) if text.contains("somebody changed")), "{error:?}");
 }
