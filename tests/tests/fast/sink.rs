@@ -368,7 +368,7 @@ async fn components_are_kept_once_and_only_of_the_active_and_the_previous_rule()
     assert_eq!(told, [(1, "one"), (2, "two"), (3, "one"), (4, "three")], "every turn stays");
     assert!(read_entries(&path, "another").unwrap().is_empty());
     // A component that somebody changed is no rule to start with.
-    file.plain().execute_batch("UPDATE hindsight_components SET bytes = 'something else'").unwrap();
+    file.plain().execute_batch("UPDATE hindsight_components SET bytes = X'00'").unwrap();
     let error = file.sink().unwrap().checkpoint().await.unwrap_err();
     assert!(matches!(&error, SinkError::Unfit(text) if text.contains("somebody changed")), "{error:?}");
 }
