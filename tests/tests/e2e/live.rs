@@ -1,5 +1,6 @@
 //! The live source on real servers: killed, frozen, failed over, altered, refused; latency, and how it ends.
 
+mod contract;
 mod faults;
 mod gtid_sets;
 mod kills;

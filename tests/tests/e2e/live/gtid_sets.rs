@@ -47,13 +47,13 @@ fn sets_are_printed_subtracted_joined_and_compared_as_the_server_does_it() {
     assert_eq!(answers.lines().count(), PAIRS);
     let [subsets, shared, tagged] = counts;
     say(&format!("{PAIRS} pairs of GTID sets: {subsets} subsets, {shared} that share something, {tagged} with a tag"));
-    assert!(subsets >= 50 && shared >= 500 && tagged >= 300, "the pairs show something: {counts:?}");
+    assert!(subsets >= 50 && shared >= 300 && tagged >= 300, "the pairs show something: {counts:?}");
 }
 
 /// Few numbers, so that intervals meet, touch and overlap.
 fn set(random: &mut Random) -> String {
-    let entries = (0..random.below(4)).map(|_| {
-        let mut entry = UUIDS[random.below(3) as usize].to_owned();
+    let entries = (0..random.below(5)).map(|_| {
+        let mut entry = UUIDS[(random.below(5) / 2) as usize].to_owned();
         for _ in 0..=random.below(3) {
             if random.below(3) == 0 {
                 entry += &format!(":{}", TAGS[random.below(4) as usize]);
