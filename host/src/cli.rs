@@ -48,8 +48,10 @@ pub enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Read the source and write the history, from the checkpoint to the source's end.
+    /// Read the source and write the history, from the checkpoint on: a live server for ever, files to their end.
     Run(Run),
+    /// Show the rows that the next changes would write, and write nothing.
+    DryRun(DryRun),
     /// Show an entity's history, or what held at an instant.
     Query(Query),
     /// Look for intervals that cannot be; exit code 1 when there are any.
@@ -101,6 +103,21 @@ pub struct Init {
 pub struct Run {
     #[command(flatten)]
     pub file: ConfigFile,
+    /// End with the last transaction that the source has at the start; a live source is else followed for ever.
+    #[arg(long)]
+    pub to_end: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hindsight dry-run pipelines/item-assets.toml --limit 5")]
+pub struct DryRun {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Stop after so many rows.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
+    pub limit: usize,
     #[command(flatten)]
     pub json: Json,
 }
@@ -172,6 +189,10 @@ pub struct RuleInspect {
     pub settings: Vec<(String, String)>,
     #[command(flatten)]
     pub json: Json,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a number from 1 on".into())
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

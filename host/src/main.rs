@@ -8,11 +8,12 @@ use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
-use hindsight::commands::{audit, query, rule_test, run, validate};
+use hindsight::commands::{audit, dry_run, query, rule_test, run, validate};
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
 use hindsight::rule::Component;
+use hindsight::source::mysql::End;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -30,11 +31,15 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Outcome<()> {
     let runtime = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build();
         runtime.map_err(|error| Failure::outside(anyhow::Error::new(error).context("start threads")))
     };
     match command {
-        Command::Run(args) => runtime()?.block_on(run::run(&Config::load(&args.file.config)?, args.json.json)),
+        Command::Run(args) => {
+            let end = if args.to_end { End::AsOpened } else { End::Never };
+            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.json.json))
+        }
+        Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Rule(RuleCommand::Test(args)) => {

@@ -99,7 +99,7 @@ impl Memory {
     }
 }
 
-fn key(row: Row<'_>, columns: &[usize]) -> Vec<Owned> {
+pub(super) fn key(row: Row<'_>, columns: &[usize]) -> Vec<Owned> {
     columns.iter().map(|&column| row.get(column).into()).collect()
 }
 

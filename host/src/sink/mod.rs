@@ -1,13 +1,15 @@
 //! The `Sink` seam: where history is kept.
 
 mod memory;
+mod overlay;
 mod sqlite;
 
 use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
 use crate::rows::Rows;
 
 pub use memory::{Memory, Owned};
-pub use sqlite::{Reader, Sqlite};
+pub use overlay::Overlay;
+pub use sqlite::{Reader, Snapshot, Sqlite};
 
 /// Keeps history rows and the checkpoint; they move together or not at all.
 ///

@@ -24,6 +24,11 @@ impl TableFilter {
         Ok(TableFilter { patterns: patterns.iter().map(parse).collect::<Result<_, _>>()? })
     }
 
+    /// Database and table of each pattern, in the order of the configuration.
+    pub fn patterns(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.patterns.iter().map(|(database, table)| (database.as_str(), table.as_str()))
+    }
+
     pub fn matches(&self, database: &str, table: &str) -> bool {
         self.patterns.iter().any(|(databases, tables)| fits(databases, database) && fits(tables, table))
     }

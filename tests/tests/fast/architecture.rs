@@ -11,6 +11,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("zstd", &["source/"]),
     ("encoding_rs", &["source/"]),
     ("crc32fast", &["source/"]),
+    ("mysql_async", &["source/mysql/"]),
     ("clap", &["cli.rs"]),
     ("jiff", &["civil.rs"]),
     ("comfy_table", &["commands/"]),

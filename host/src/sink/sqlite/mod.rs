@@ -1,10 +1,11 @@
 //! History in an SQLite file: rows and checkpoint in one transaction, readable by plain `sqlite3`.
 //!
 //! `table` makes and compares the history table, `value` holds the text forms, `state` the `hindsight_*` tables,
-//! `backfill` keeps the write-ahead log small, `reader` answers queries without the rule.
+//! `backfill` keeps the write-ahead log small, `reader` answers queries without the rule, `snapshot` is for a dry run.
 
 mod backfill;
 mod reader;
+mod snapshot;
 mod state;
 mod table;
 mod value;
@@ -23,6 +24,7 @@ use state::State;
 use table::Statements;
 
 pub use reader::Reader;
+pub use snapshot::Snapshot;
 
 /// How long a commit waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,33 +86,12 @@ impl Sink for Sqlite {
     }
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
-        let Prepared { history, statements } = self.prepared();
-        let mut result =
-            EntityRows { offsets: Vec::with_capacity(keys.len() + 1), rows: Rows::new(history.columns.len()) };
-        result.offsets.push(0);
-        let failed = |error: rusqlite::Error| SinkError::Stop(format!("read history {}: {error}", self.path.display()));
         // One transaction for all entities: each statement by itself would lock the file anew.
+        let failed = |error: rusqlite::Error| SinkError::Stop(format!("read history {}: {error}", self.path.display()));
         let reading = self.connection.unchecked_transaction().map_err(failed)?;
-        let mut statement = reading.prepare_cached(statements.entity(scope)).map_err(failed)?;
-        for key in keys.iter() {
-            for (i, &column) in history.roles.entity_key.iter().enumerate() {
-                value::bind(&mut statement, i + 1, key.get(i), &history.columns[column].field)?;
-            }
-            let mut rows = statement.raw_query();
-            while let Some(row) = rows.next().map_err(failed)? {
-                for (i, column) in history.columns.iter().enumerate() {
-                    let cell = row.get_ref(i).map_err(failed)?;
-                    value::read(cell, &column.field, &mut result.rows).map_err(|misfit| {
-                        SinkError::Stop(format!("{} in {}: {misfit}", self.table, self.path.display()))
-                    })?;
-                }
-                result.rows.end_row();
-            }
-            result.offsets.push(result.rows.len() as u32);
-        }
-        drop(statement);
+        let rows = read_entities(&reading, self.prepared(), (&self.path, &self.table), keys, scope)?;
         reading.commit().map_err(failed)?;
-        Ok(result)
+        Ok(rows)
     }
 
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
@@ -133,6 +114,36 @@ impl Sink for Sqlite {
         self.backfill.begin_if_due();
         Ok(())
     }
+}
+
+/// As [`Sink::entity_rows`], from the transaction that the connection is in. `path` and `table` are for messages.
+fn read_entities(
+    connection: &Connection,
+    Prepared { history, statements }: &Prepared,
+    (path, table): (&Path, &str),
+    keys: &Rows,
+    scope: Scope,
+) -> Result<EntityRows, SinkError> {
+    let failed = |error: rusqlite::Error| SinkError::Stop(format!("read history {}: {error}", path.display()));
+    let mut result = EntityRows { offsets: Vec::with_capacity(keys.len() + 1), rows: Rows::new(history.columns.len()) };
+    result.offsets.push(0);
+    let mut statement = connection.prepare_cached(statements.entity(scope)).map_err(failed)?;
+    for key in keys.iter() {
+        for (i, &column) in history.roles.entity_key.iter().enumerate() {
+            value::bind(&mut statement, i + 1, key.get(i), &history.columns[column].field)?;
+        }
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next().map_err(failed)? {
+            for (i, column) in history.columns.iter().enumerate() {
+                let cell = row.get_ref(i).map_err(failed)?;
+                value::read(cell, &column.field, &mut result.rows)
+                    .map_err(|misfit| SinkError::Stop(format!("{table} in {}: {misfit}", path.display())))?;
+            }
+            result.rows.end_row();
+        }
+        result.offsets.push(result.rows.len() as u32);
+    }
+    Ok(result)
 }
 
 enum Write {

@@ -27,23 +27,8 @@ pub fn make_or_compare(
     };
     // It writes in any case; begun as a reader it could not wait for another pipeline's commit.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let columns = existing(&transaction, place.table).map_err(failed)?;
-    if columns.is_empty() {
-        if begun {
-            return Err(lost_table(&transaction, place).map_err(failed)?);
-        }
+    if !compare(&transaction, place, history, begun)? {
         transaction.execute_batch(&create(place.table, history)).map_err(failed)?;
-    } else {
-        let differences = differences(&columns, history);
-        if !differences.is_empty() {
-            return Err(SinkError::Unfit(format!(
-                "table {} in {} is not the one that the rule writes:\n{}\nName another table in sink.table, or move this one away",
-                place.table,
-                place.path.display(),
-                differences.join("\n")
-            )));
-        }
-        refuse_foreign_rows(&transaction, place, begun).map_err(failed)?.map_or(Ok(()), Err)?;
     }
     transaction.execute_batch(&index(place.table, history)).map_err(failed)?;
     let schema = serde_json::to_string(&super::reader::Stored::from(history)).expect("a schema is plain data");
@@ -55,6 +40,33 @@ pub fn make_or_compare(
         )
         .map_err(failed)?;
     transaction.commit().map_err(failed)
+}
+
+/// Whether the table is there. Refuses one that is not what the rule writes, one whose rows no checkpoint explains, and a
+/// checkpoint (`begun`) without its table.
+pub fn compare(
+    connection: &Connection,
+    place: &Place<'_>,
+    history: &HistorySchema,
+    begun: bool,
+) -> Result<bool, SinkError> {
+    let failed = |error: rusqlite::Error| {
+        SinkError::Unfit(format!("look at table {} in {}: {error}", place.table, place.path.display()))
+    };
+    let columns = existing(connection, place.table).map_err(failed)?;
+    if columns.is_empty() {
+        return if begun { Err(lost_table(connection, place).map_err(failed)?) } else { Ok(false) };
+    }
+    let differences = differences(&columns, history);
+    if !differences.is_empty() {
+        return Err(SinkError::Unfit(format!(
+            "table {} in {} is not the one that the rule writes:\n{}\nName another table in sink.table, or move this one away",
+            place.table,
+            place.path.display(),
+            differences.join("\n")
+        )));
+    }
+    refuse_foreign_rows(connection, place, begun).map_err(failed)?.map_or(Ok(true), Err)
 }
 
 /// A new table would begin in the middle of the log.
