@@ -13,6 +13,7 @@ pub mod mysql;
 pub mod oracle;
 pub mod pipeline;
 pub mod program;
+pub mod proxy;
 pub mod recorded;
 pub mod rounds;
 pub mod say;

@@ -4,6 +4,7 @@ mod contract;
 mod faults;
 mod gtid_sets;
 mod kills;
+mod large;
 mod latency;
 mod refusals;
 mod schemas;
