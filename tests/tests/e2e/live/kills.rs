@@ -70,6 +70,10 @@ fn both_tables_survive_fifty_kills_of_the_program_and_five_of_the_server() {
             })
         };
         let mut running = places.each_ref().map(start);
+        // By turns they find the part written already, and see it being written.
+        if leg % 2 == 1 {
+            running.iter_mut().for_each(|process| _ = process.wait_for_log(&["connected"]));
+        }
         thread::scope(|scope| {
             let writing = scope.spawn(|| writer.write(until));
             let server_falls = |n: usize| n * SERVER_KILLS / n_legs;
@@ -80,29 +84,20 @@ fn both_tables_survive_fifty_kills_of_the_program_and_five_of_the_server() {
                 ));
                 server_kills.push(executed);
             }
-            // Somewhere between the last leg's end and this one's.
-            let wanted = writer.base + (until as u64).saturating_sub(1 + leg as u64 % 40);
-            for (process, place) in running.iter_mut().zip(&places) {
-                match &crash {
-                    None => reach(place, process, wanted),
-                    Some(_) => wait_until_it_crashes(process),
-                }
+            // Somewhere in this leg's part of the load, while it is written.
+            let wanted = writer.base + (part(leg) + 1 + (part(leg + 1) - part(leg)) * (leg * 5 % 8) / 8) as u64;
+            let moment = Duration::from_micros(leg as u64 * 379 % 4_000);
+            let ends =
+                kill_where_they_are(&places, running, if crash.is_some() { None } else { Some((wanted, moment)) });
+            let how = crash.clone().unwrap_or_else(|| format!("SIGKILL after {} us", moment.as_micros()));
+            for (number, after) in ends.into_iter().enumerate() {
+                let before = before[number].clone();
+                say(&format!("{:?} kill {leg:>2} {how:<24} {before} -> {after}", RULES[number]));
+                assert!(after.order() >= before.order(), "the checkpoint went back");
+                kills[number].push(Kill { within_commit: crash.is_some(), before, after });
             }
             writing.join().expect("write a part of the load");
         });
-        let moment = Duration::from_micros(leg as u64 * 379 % 4_000);
-        for (number, process) in running.into_iter().enumerate() {
-            if crash.is_none() {
-                spin(moment);
-            }
-            let answer = process.kill();
-            assert_eq!(answer.exit, None, "{}", answer.err);
-            let (before, after) = (before[number].clone(), places[number].reached());
-            let how = crash.clone().unwrap_or_else(|| format!("SIGKILL after {} us", moment.as_micros()));
-            say(&format!("{:?} kill {leg:>2} {how:<24} {before} -> {after}", RULES[number]));
-            assert!(after.order() >= before.order(), "the checkpoint went back");
-            kills[number].push(Kill { within_commit: crash.is_some(), before, after });
-        }
     }
 
     let running = places.each_ref().map(Place::follow);
@@ -140,7 +135,7 @@ fn judge(rule: Rule, kills: &[Kill], end: &Reached) {
 
 /// Every fifth of the transactions becomes part of one that is larger than a batch: they have ten changes on average.
 fn with_large_ones(load: &Load, batch: usize) -> Vec<Transaction> {
-    let n_merged = batch * 3 / 20;
+    let n_merged = batch * 3 / 10;
     let all: Vec<Transaction> = load.transactions().collect();
     let with_a_large_one = |some: &[Transaction]| {
         let (merged, others) = some.split_at(some.len().min(n_merged));
@@ -149,25 +144,34 @@ fn with_large_ones(load: &Load, batch: usize) -> Vec<Transaction> {
     all.chunks(5 * n_merged).flat_map(with_a_large_one).collect()
 }
 
-fn reach(place: &Place, process: &mut Running, wanted: u64) {
+/// Each by SIGKILL a moment after its checkpoint has got somewhere, or by its own end at a crash point. Gives their checkpoints.
+fn kill_where_they_are(places: &[Place; 2], running: [Running; 2], until: Option<(u64, Duration)>) -> [Reached; 2] {
     let begun = Instant::now();
-    while place.reached().transactions < wanted {
-        process.assert_runs();
+    let mut running = running.map(Some);
+    while running.iter().any(Option::is_some) {
+        for (place, slot) in places.iter().zip(&mut running) {
+            let Some(process) = slot else { continue };
+            match until {
+                Some((wanted, _)) if place.reached().transactions < wanted => process.assert_runs(),
+                Some((_, moment)) => {
+                    spin(moment);
+                    assert_eq!(slot.take().map(|process| process.kill().exit), Some(None));
+                }
+                None if process.is_running() => {}
+                None => {
+                    let answer = slot.take().expect("it was there").end();
+                    assert_eq!(answer.exit, None, "{}", answer.err);
+                }
+            }
+        }
         assert!(
             begun.elapsed() < WAIT_MAX,
-            "transaction {wanted} was not reached in {WAIT_MAX:?}, but {}: {}",
-            place.reached(),
-            process.log()
+            "{until:?} was not reached in {WAIT_MAX:?}, but {:?}: {}",
+            places.each_ref().map(|place| place.reached().order()),
+            running.iter().flatten().map(Running::log).collect::<Vec<_>>().join("\n")
         );
     }
-}
-
-fn wait_until_it_crashes(process: &mut Running) {
-    let begun = Instant::now();
-    while process.is_running() {
-        assert!(begun.elapsed() < WAIT_MAX, "the crash point was not reached in {WAIT_MAX:?}: {}", process.log());
-        thread::sleep(Duration::from_millis(2));
-    }
+    places.each_ref().map(Place::reached)
 }
 
 fn spin(moment: Duration) {

@@ -96,6 +96,6 @@ fn watch(place: &Place, last: i64) -> Vec<u64> {
 /// Of the transactions in the log that was just written.
 fn commit_times(server: &Mysql) -> Vec<u64> {
     let text = mysqlbinlog(&[], &[server.finished_log()]);
-    let times = text.lines().filter_map(|line| line.split("immediate_commit_timestamp=").nth(1));
+    let times = text.lines().filter_map(|line| line.strip_prefix("# immediate_commit_timestamp="));
     times.filter_map(|rest| rest.split_whitespace().next()?.parse().ok()).collect()
 }

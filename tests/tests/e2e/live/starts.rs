@@ -54,10 +54,9 @@ fn a_pipeline_starts_at_the_oldest_log_now_at_a_file_and_position_or_after_a_gti
     // Now: what is there already is not read, and what comes next is.
     let place = Live { start: "now", ..Live::of(&server) }.place();
     let mut running = place.follow();
-    running.wait_for_log(&["running"]);
-    running.wait_for_log(&["now"]);
+    // Which transactions are there already was asked before this was logged.
+    running.wait_for_log(&["connected"]);
     let seen = steps.changes.len();
-    // It has begun when it has the next change; a change before that may be on either side.
     server.sql(&steps.mixed(201, 5));
     place.wait_until_all_is_done(&server, &mut running);
     running.stop();
