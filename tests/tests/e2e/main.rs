@@ -6,6 +6,7 @@ mod demo_counts;
 mod documents;
 mod foreign_plugins;
 mod kills;
+mod live;
 mod refusals;
 mod restarts;
 mod statements;
