@@ -1,15 +1,18 @@
 //! Turns a configuration into concrete parts. The only place that names implementations.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, anyhow};
 
-use crate::config::{ComponentPlace, Config, Instance};
+use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, SourceKind};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
 use crate::judge::Stage;
 use crate::pipeline::Pipeline;
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
 use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
-use crate::source::{BinlogFile, BinlogFileSettings, Source, TableFilter};
+use crate::source::mysql::{End, Server};
+use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Source, TableFilter};
 
 /// What the pipeline runs on.
 pub struct Parts {
@@ -22,18 +25,20 @@ pub struct Parts {
 }
 
 /// Loads the rule, opens the sink, and opens the source where the sink's checkpoint says.
-pub async fn parts(config: &Config) -> Outcome<Parts> {
-    parts_over(config, sink(config)?).await
+pub async fn parts(config: &Config, end: End) -> Outcome<Parts> {
+    parts_over(config, sink(config)?, end, &identity(config)).await
 }
 
 /// The same over a history that is only looked at, up to where the source's log ends now.
 pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
     let history = Snapshot::open(&config.sink.path, &config.sink.table, &config.name);
     let history = history.map_err(|error| Failure::sink(error, false))?;
-    parts_over(config, Box::new(Overlay::over(history))).await
+    // Another reader than the pipeline itself, which may be running.
+    let identity = format!("{} dry-run {}", identity(config), std::process::id());
+    parts_over(config, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
 }
 
-async fn parts_over(config: &Config, mut sink: Box<dyn Sink>) -> Outcome<Parts> {
+async fn parts_over(config: &Config, mut sink: Box<dyn Sink>, end: End, identity: &str) -> Outcome<Parts> {
     let rule = rule(config)?;
     let pipeline = Pipeline {
         rule: rule.name().to_owned(),
@@ -56,7 +61,7 @@ async fn parts_over(config: &Config, mut sink: Box<dyn Sink>) -> Outcome<Parts> 
         Some(checkpoint) => Some(checkpoint.position),
         None => None,
     };
-    let source = source(config, start.as_ref())?;
+    let source = source(config, start.as_ref(), end, identity).await?;
     Ok(Parts { source, rule: Box::new(rule), sink, pipeline, start })
 }
 
@@ -114,23 +119,65 @@ fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
     Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
 }
 
-fn source(config: &Config, start: Option<&Position>) -> Outcome<Box<dyn Source>> {
+async fn source(config: &Config, start: Option<&Position>, end: End, identity: &str) -> Outcome<Box<dyn Source>> {
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
-    let settings = BinlogFileSettings {
-        files: config.source.files.clone(),
-        tables,
+    match &config.source.kind {
+        SourceKind::BinlogFile { files } => {
+            let settings = binlog_file_settings(config, files, &tables);
+            let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
+            Ok(Box::new(source))
+        }
+        SourceKind::Mysql(mysql) => {
+            let settings = MysqlSettings {
+                servers: servers(mysql)?,
+                tables,
+                zone: config.source.zone.clone(),
+                start: mysql.start.clone(),
+                heartbeat: mysql.heartbeat,
+                reader: MysqlSettings::reader(identity, mysql.server_id),
+                pipeline: config.name.clone(),
+                end,
+                batch_changes_max: config.rule.limits.batch_changes,
+                batch_bytes_max: BATCH_BYTES_MAX,
+            };
+            let source = Mysql::open(settings, start).await.map_err(|error| Failure::source(error, false))?;
+            Ok(Box::new(source))
+        }
+    }
+}
+
+/// How these files, all of the configuration's or some, are read.
+pub fn binlog_file_settings(config: &Config, files: &[PathBuf], tables: &TableFilter) -> BinlogFileSettings {
+    BinlogFileSettings {
+        files: files.to_vec(),
+        tables: tables.clone(),
         zone: config.source.zone.clone(),
         batch_changes_max: config.rule.limits.batch_changes,
         batch_bytes_max: BATCH_BYTES_MAX,
-    };
-    let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
-    Ok(Box::new(source))
+    }
+}
+
+/// The servers of `source.url`, in order.
+pub fn servers(mysql: &MysqlConfig) -> Outcome<Vec<Server>> {
+    let servers = mysql.urls.iter().map(|url| Server::parse(&url.value, mysql.tls, mysql.tls_ca.as_deref()));
+    servers.collect::<Result<_, _>>().map_err(|error| Failure::usage(anyhow!(error)))
+}
+
+/// The same for every process of a pipeline, another for any other: its name, and where its history is.
+fn identity(config: &Config) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let path = std::path::absolute(&config.sink.path).unwrap_or_else(|_| config.sink.path.clone());
+    format!("{} {} {} {}", config.name, host.trim(), path.display(), config.sink.table)
 }
 
 /// Three batches are in memory at the most: one in hand, one read ahead, one being read.
 const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// What a checkpoint is tied to: another text is another source.
-fn source_identity(config: &Config) -> String {
-    format!("binlog-file {}", config.source.tables.join(" "))
+pub fn source_identity(config: &Config) -> String {
+    let kind = match config.source.kind {
+        SourceKind::BinlogFile { .. } => "binlog-file",
+        SourceKind::Mysql(_) => "mysql",
+    };
+    format!("{kind} {}", config.source.tables.join(" "))
 }

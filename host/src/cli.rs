@@ -48,7 +48,7 @@ pub enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Read the source and write the history, from the checkpoint to the source's end.
+    /// Read the source and write the history, from the checkpoint on: a live server for ever, files to their end.
     Run(Run),
     /// Show the rows that the next changes would write, and write nothing.
     DryRun(DryRun),
@@ -115,6 +115,9 @@ pub struct Init {
 pub struct Run {
     #[command(flatten)]
     pub file: ConfigFile,
+    /// End with the last transaction that the source has at the start; a live source is else followed for ever.
+    #[arg(long)]
+    pub to_end: bool,
     #[command(flatten)]
     pub json: Json,
 }

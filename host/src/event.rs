@@ -104,6 +104,8 @@ pub struct Batch {
     pub images: Vec<Rows>,
     pub changes: Vec<Change>,
     pub transactions: Vec<Transaction>,
+    /// When the last whole transaction was committed, microseconds since 1970, UTC; for lag, never for decisions.
+    pub committed_us: Option<i64>,
     /// How far into its log the source is, in bytes, and the log's end where that is known.
     pub progress: Option<Progress>,
 }

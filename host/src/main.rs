@@ -13,6 +13,7 @@ use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
 use hindsight::rule::Component;
+use hindsight::source::mysql::End;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -30,11 +31,14 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Outcome<()> {
     let runtime = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build();
         runtime.map_err(|error| Failure::outside(anyhow::Error::new(error).context("start threads")))
     };
     match command {
-        Command::Run(args) => runtime()?.block_on(run::run(&Config::load(&args.file.config)?, args.json.json)),
+        Command::Run(args) => {
+            let end = if args.to_end { End::AsOpened } else { End::Never };
+            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.json.json))
+        }
         Command::Doctor(args) => runtime()?.block_on(doctor::doctor(&args.file.config, args.json.json)),
         Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),

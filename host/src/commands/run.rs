@@ -12,11 +12,12 @@ use crate::config::Config;
 use crate::failure::Outcome;
 use crate::output;
 use crate::pipeline::{self, Summary};
+use crate::source::mysql::End;
 
-/// Runs to the source's end, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
-pub async fn run(config: &Config, json: bool) -> Outcome<()> {
+/// Runs to the source's end where it has one, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
+pub async fn run(config: &Config, end: End, json: bool) -> Outcome<()> {
     let started = Instant::now();
-    let mut parts = assemble::parts(config).await?;
+    let mut parts = assemble::parts(config, end).await?;
     if let Some(listen) = config.control {
         warn!("control.listen = {listen} is accepted, but nothing listens there yet");
     }
@@ -57,7 +58,7 @@ fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, 
         let tables = config.source.tables.join(", ");
         match resumed {
             true => println!("No change of {tables} was left to read: the history is up to date."),
-            false => println!("The source holds no change of {tables}. Are source.tables and source.files right?"),
+            false => println!("The source holds no change of {tables}. Is [source] right?"),
         }
         return;
     }

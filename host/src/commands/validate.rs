@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::assemble;
-use crate::config::{Config, Instance};
-use crate::document::Faults;
+use crate::config::{Config, Instance, SourceKind};
+use crate::document::{Faults, Text};
 use crate::failure::Outcome;
 use crate::output;
 use crate::rule::{Component, Description};
@@ -39,9 +39,22 @@ fn text_of(config: &Config, component: &Component) -> String {
     let mut out = format!("{} is valid\n\n", config.file.display());
     let mut line = |name: &str, value: String| out += &format!("{name:<10}{value}\n");
     line("name", config.name.clone());
-    line("source", "recorded binlog files, in this order".into());
-    for file in &config.source.files {
-        line("", format!("  {}{}", file.display(), if file.is_file() { "" } else { "   (not there yet)" }));
+    match &config.source.kind {
+        SourceKind::BinlogFile { files } => {
+            line("source", "recorded binlog files, in this order".into());
+            for file in files {
+                line("", format!("  {}{}", file.display(), if file.is_file() { "" } else { "   (not there yet)" }));
+            }
+        }
+        SourceKind::Mysql(mysql) => {
+            line("source", "a live MySQL server, the first of these that can be read".into());
+            for url in &mysql.urls {
+                line("", format!("  {}", without_secrets(url)));
+            }
+            line("start", format!("{} (without a checkpoint; no snapshot)", mysql.start));
+            line("tls", mysql.tls.name().into());
+            line("heartbeat", format!("{:?}", mysql.heartbeat));
+        }
     }
     line("tables", config.source.tables.join(", "));
     line("time zone", config.source.time_zone.clone());
@@ -65,17 +78,29 @@ fn text_of(config: &Config, component: &Component) -> String {
 fn json_of(config: &Config, component: &Component) -> serde_json::Value {
     let limits = &config.rule.limits;
     let file = |path: &PathBuf| json!({ "path": path.display().to_string(), "found": path.is_file() });
+    let mut source = match &config.source.kind {
+        SourceKind::BinlogFile { files } => {
+            json!({ "kind": "binlog-file", "files": files.iter().map(file).collect::<Vec<_>>() })
+        }
+        SourceKind::Mysql(mysql) => json!({
+            "kind": "mysql",
+            "url": mysql.urls.iter().map(without_secrets).collect::<Vec<_>>(),
+            "start": mysql.start.to_string(),
+            "snapshot": "never",
+            "heartbeat_ms": mysql.heartbeat.as_millis() as u64,
+            "tls": mysql.tls.name(),
+            "tls-ca": mysql.tls_ca.as_ref().map(|path| path.display().to_string()),
+            "server-id": mysql.server_id,
+        }),
+    };
+    source["tables"] = json!(config.source.tables);
+    source["time-zone"] = json!(config.source.time_zone);
     let settings = config.rule.settings.iter().map(|(name, text)| (name.clone(), json!(text.as_typed())));
     json!({
         "valid": true,
         "file": config.file.display().to_string(),
         "name": config.name,
-        "source": {
-            "kind": "binlog-file",
-            "files": config.source.files.iter().map(file).collect::<Vec<_>>(),
-            "tables": config.source.tables,
-            "time-zone": config.source.time_zone,
-        },
+        "source": source,
         "rule": {
             "component": config.rule.component.to_string(),
             "digest": component.digest,
@@ -92,6 +117,19 @@ fn json_of(config: &Config, component: &Component) -> serde_json::Value {
         "sink": { "kind": "sqlite", "path": config.sink.path.display().to_string(), "table": config.sink.table },
         "control": config.control.map(|address| address.to_string()),
     })
+}
+
+/// As it was typed, without a password that was typed into it.
+fn without_secrets(url: &Text) -> String {
+    let typed = url.as_typed();
+    match (url.typed.is_some(), typed.split_once("://").zip(typed.rsplit_once('@'))) {
+        (false, Some(((scheme, _), (account, host)))) => {
+            let user =
+                account.trim_start_matches(scheme).trim_start_matches("://").split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}@{host}")
+        }
+        _ => typed.to_owned(),
+    }
 }
 
 fn folder(path: &Path) -> &Path {

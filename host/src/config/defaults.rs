@@ -4,12 +4,16 @@
 use std::time::Duration;
 
 use super::{Instance, Limits};
+use crate::source::Tls;
 
 /// The configuration that commands read when none is named.
 pub const FILE: &str = "hindsight.toml";
 
 pub const SOURCE_KIND: &str = "mysql";
 pub const TIME_ZONE: &str = "UTC";
+/// Three of them without a word from the server are a lost connection.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+pub const TLS: Tls = Tls::Preferred;
 pub const SINK_KIND: &str = "sqlite";
 pub const CONTROL_LISTEN: &str = "127.0.0.1:8787";
 

@@ -6,6 +6,7 @@
 
 pub mod defaults;
 mod sections;
+mod source;
 mod substitute;
 mod units;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::civil::Zone;
 use crate::document::{Faults, Text};
 use crate::failure::{Failure, Outcome};
+use crate::source::{Start, Tls};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -30,17 +32,40 @@ pub struct Config {
     pub control: Option<SocketAddr>,
 }
 
-/// A recorded binlog.
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
-    /// Binlog files in the order in which the server wrote them; never empty.
-    pub files: Vec<PathBuf>,
+    pub kind: SourceKind,
     /// `database.table`, each part may hold `*`; never empty.
     pub tables: Vec<String>,
     /// The zone whose wall clock DATETIME columns show.
     pub zone: Zone,
     /// The zone's name as it was typed.
     pub time_zone: String,
+}
+
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// Binlog files in the order in which the server wrote them; never empty.
+    BinlogFile {
+        files: Vec<PathBuf>,
+    },
+    Mysql(MysqlConfig),
+}
+
+/// A live server, followed without its first rows (`snapshot = "never"`).
+#[derive(Clone, Debug)]
+pub struct MysqlConfig {
+    /// `mysql://user:password@host:port`, tried in order; never empty.
+    pub urls: Vec<Text>,
+    /// Where to begin without a checkpoint.
+    pub start: Start,
+    /// How often a silent server says that it is there.
+    pub heartbeat: Duration,
+    pub tls: Tls,
+    /// Certificates, PEM, of who may have signed the server's; none: the usual public ones.
+    pub tls_ca: Option<PathBuf>,
+    /// As which replica this pipeline reads; none: a number made of its name.
+    pub server_id: Option<u32>,
 }
 
 #[derive(Clone, Debug)]

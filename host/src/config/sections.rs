@@ -5,8 +5,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{ComponentPlace, Config, Instance, Limits, RuleConfig, SinkConfig, SourceConfig, defaults, units};
-use crate::civil::Zone;
+use super::{ComponentPlace, Config, Instance, Limits, RuleConfig, SinkConfig, defaults, source, units};
 use crate::document::{Fault, Faults, Keys, Node, NodeValue, OneText, Table, Text};
 use crate::source::declared;
 
@@ -15,7 +14,7 @@ pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Op
     let name = keys
         .require_text("name", "it names the pipeline's checkpoint: name = \"item-assets\"")
         .and_then(|(text, node)| pipeline_name(text, node, keys.faults));
-    let source = section(&mut keys, "source", |keys| source(keys, folder));
+    let source = section(&mut keys, "source", |keys| source::read(keys, folder));
     if let Some(topic) = keys.table("topic") {
         read_topic(topic, &mut keys);
     }
@@ -40,113 +39,6 @@ fn section<T>(keys: &mut Keys<'_, '_>, name: &'static str, read: impl FnOnce(Key
     keys.get(name);
     let none = Table::default();
     read(Keys::new(&none, place, keys.faults))
-}
-
-fn source(mut keys: Keys<'_, '_>, folder: &Path) -> Option<SourceConfig> {
-    let kind = keys.word("kind", &["binlog-file", "mysql"]);
-    let (live, kind_ok) = match (kind, keys.has("kind")) {
-        (Some((word, _)), _) => (word == "mysql", true),
-        (None, false) if keys.has("files") && !keys.has("url") => {
-            let fault = Fault::new(keys.heading(), "`kind` is missing in [source]");
-            keys.faults.push(fault.help("`files` goes with kind = \"binlog-file\""));
-            (false, false)
-        }
-        (None, false) => (defaults::SOURCE_KIND == "mysql", true),
-        (None, true) => (keys.has("url"), false),
-    };
-    let zone = time_zone(&mut keys);
-    let tables = tables(&mut keys);
-    let files = if live { live_source(&mut keys, kind.map(|(_, node)| node)) } else { binlog_files(&mut keys, folder) };
-    keys.end();
-    let (time_zone, zone) = zone?;
-    let config = SourceConfig { files: files?, tables: tables?, zone, time_zone };
-    (kind_ok && !live).then_some(config)
-}
-
-fn binlog_files(keys: &mut Keys<'_, '_>, folder: &Path) -> Option<Vec<std::path::PathBuf>> {
-    for (key, why) in [
-        ("url", "recorded files are read without a server"),
-        ("snapshot", "a file holds changes only: there is no server to read a first state from"),
-        (
-            "start",
-            "reading starts at the first file's beginning, later at the checkpoint; leave out files you do not want",
-        ),
-    ] {
-        if let Some(node) = keys.get(key) {
-            let message = format!("`{key}` does not go with kind = \"binlog-file\"");
-            keys.faults.push(Fault::new(node.span.clone(), message).label(why).help(format!("remove `{key}`")));
-        }
-    }
-    keys.require("files", "name the binlog files in order: files = [\"binlog.000001\", \"binlog.000002\"]")?;
-    let texts = keys.texts("files", OneText::IsRefused)?;
-    if texts.is_empty() {
-        not_empty(keys, "files");
-    }
-    Some(texts.into_iter().map(|(text, _)| folder.join(&text.value)).collect())
-}
-
-/// Reads all keys of a live source; there is nothing yet that could use them.
-fn live_source(keys: &mut Keys<'_, '_>, kind: Option<&Node>) -> Option<Vec<std::path::PathBuf>> {
-    if let Some(node) = keys.get("files") {
-        let fault = Fault::new(node.span.clone(), "`files` does not go with kind = \"mysql\"")
-            .label("for recorded files only")
-            .help("write kind = \"binlog-file\", or remove `files`");
-        keys.faults.push(fault);
-    }
-    let wanted = "the server's address: url = \"mysql://user:${env:MYSQL_PASSWORD}@127.0.0.1:3306\"";
-    keys.require("url", wanted);
-    for (text, node) in keys.texts("url", OneText::IsList).unwrap_or_default() {
-        let host = text.value.strip_prefix("mysql://").map(|rest| rest.rsplit('@').next().unwrap_or(rest));
-        if host.is_none_or(|host| host.is_empty() || host.starts_with(['/', ':'])) {
-            let fault = Fault::new(node.span.clone(), "`url` of [source] is not a MySQL address").help(wanted);
-            keys.faults.push(fault);
-        }
-    }
-    keys.word("snapshot", &["initial", "never", "when-needed"]);
-    if let Some((text, node)) = keys.text("start")
-        && !(["earliest", "now"].contains(&text.value.as_str()) || text.value.contains(':'))
-    {
-        let fault = Fault::new(node.span.clone(), format!("`start` of [source] cannot be {text:?}"))
-            .help("it is \"earliest\", \"now\", \"file:position\" or a GTID set");
-        keys.faults.push(fault);
-    }
-    let span = kind.map_or(keys.heading(), |node| node.span.clone());
-    let help =
-        "record the server's binlog (mysqlbinlog --raw) and read it with kind = \"binlog-file\", files = [\"…\"]";
-    not_built(keys, span, "a live MySQL source (kind = \"mysql\")", help);
-    None
-}
-
-fn time_zone(keys: &mut Keys<'_, '_>) -> Option<(String, Zone)> {
-    let Some((text, node)) = keys.text("time-zone") else {
-        let name = defaults::TIME_ZONE;
-        return (!keys.has("time-zone")).then(|| (name.to_owned(), Zone::UTC));
-    };
-    let zone = Zone::parse(&text.value);
-    if zone.is_none() {
-        let fault = Fault::new(node.span.clone(), format!("`time-zone` of [source] cannot be {text:?}"))
-            .label("no such zone")
-            .help("it is an IANA name (\"Europe/Berlin\"), \"UTC\", or an offset (\"+09:00\")");
-        keys.faults.push(fault);
-    }
-    Some((text.as_typed().to_owned(), zone?))
-}
-
-fn tables(keys: &mut Keys<'_, '_>) -> Option<Vec<String>> {
-    keys.require("tables", "name the tables with their database: tables = [\"shop.item_assets\"]")?;
-    let texts = keys.texts("tables", OneText::IsRefused)?;
-    if texts.is_empty() {
-        not_empty(keys, "tables");
-    }
-    for (text, node) in &texts {
-        let parts: Vec<&str> = text.value.split('.').collect();
-        if parts.len() != 2 || parts.iter().any(|part| part.is_empty() || part.contains(char::is_whitespace)) {
-            let fault = Fault::new(node.span.clone(), format!("{text:?} is not a table of a database"))
-                .help("write database.table; `*` in either part stands for any text");
-            keys.faults.push(fault);
-        }
-    }
-    Some(texts.into_iter().map(|(text, _)| text.value.clone()).collect())
 }
 
 fn read_topic(table: &Table, root: &mut Keys<'_, '_>) {
@@ -371,11 +263,11 @@ fn count(keys: &mut Keys<'_, '_>, key: &'static str, range: std::ops::RangeInclu
     }
 }
 
-fn not_empty(keys: &mut Keys<'_, '_>, key: &'static str) {
+pub(super) fn not_empty(keys: &mut Keys<'_, '_>, key: &'static str) {
     let span = keys.get(key).map_or(0..0, |node| node.span.clone());
     keys.faults.push(Fault::new(span, format!("`{key}` of {} is empty", keys.place())).label("name at least one"));
 }
 
-fn not_built(keys: &mut Keys<'_, '_>, span: std::ops::Range<usize>, what: &str, help: &str) {
+pub(super) fn not_built(keys: &mut Keys<'_, '_>, span: std::ops::Range<usize>, what: &str, help: &str) {
     keys.faults.push(Fault::new(span, format!("{what} is not built yet")).label("not built yet").help(help));
 }

@@ -9,6 +9,7 @@ mod tables;
 use crate::event::{Batch, Position};
 
 pub use binlog::{BinlogFile, BinlogFileSettings};
+pub use mysql::{GtidSet, Mysql, MysqlSettings, Start, Tls};
 pub use tables::TableFilter;
 
 /// Hands out changes in the source's order. Opened at a position (or at the beginning) by `assemble`.
@@ -22,6 +23,15 @@ pub trait Source: Send {
     /// The next batch with the position after it, or none at the log's end. After an error there is no next call;
     /// every whole transaction before the place of the error has been handed out already.
     async fn next(&mut self) -> Result<Option<(Batch, Position)>, SourceError>;
+}
+
+/// Whether a source has its server, for people and for readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// With the server's address, or what else the source reads.
+    Connected(String),
+    /// It tries again; with the reason.
+    Away(String),
 }
 
 /// Each text says what, where (file:pos, GTID) and what to do.

@@ -134,7 +134,9 @@ fn sink(config: &Config) -> (Area, Option<Checkpoint>) {
     {
         let why = format!("the configuration says `{identity}`: its checkpoint cannot be used");
         let line = Line::red("checkpoint", format!("of `{}`", known.source), why);
-        lines.push(line.with("Restore the configuration, give this pipeline another `name` and `sink.table`, or start with a new file"));
+        lines.push(line.with(
+            "Restore the configuration, give this pipeline another `name` and `sink.table`, or start with a new file",
+        ));
         checkpoint = None;
     }
     (Area { name: "sink".into(), lines }, checkpoint)

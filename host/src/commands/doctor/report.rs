@@ -138,7 +138,8 @@ pub fn json(areas: &[Area]) -> serde_json::Value {
         });
         json!({ "name": name, "found": found, "mark": mark.name(), "why": why, "remedy": remedy })
     };
-    let area = |Area { name, lines }: &Area| json!({ "name": name, "checks": lines.iter().map(line).collect::<Vec<_>>() });
+    let area =
+        |Area { name, lines }: &Area| json!({ "name": name, "checks": lines.iter().map(line).collect::<Vec<_>>() });
     json!({
         "red": count(areas, Mark::Red),
         "yellow": count(areas, Mark::Yellow),

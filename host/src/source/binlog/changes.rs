@@ -7,17 +7,16 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::BinlogFileSettings;
 use super::frame::{Bytes, Short};
 use super::header::{self, Payload, kind};
 use super::log::Placed;
-use super::position::Place;
 use super::row::{self, Column};
 use super::statement::{self, Statement};
 use super::table_map::{ShapeError, TableMap};
-use crate::event::{Batch, Gtid, Op, Position, Progress, RowChange, Transaction};
+use crate::civil::Zone;
+use crate::event::{Batch, Gtid, Op, RowChange, Transaction};
 use crate::rows::Rows;
-use crate::source::SourceError;
+use crate::source::{SourceError, TableFilter};
 
 /// What an event asks of the walk over the log.
 pub enum Step<'a> {
@@ -32,20 +31,41 @@ pub enum Step<'a> {
     Reread,
 }
 
+/// What is captured, and how much at once.
+pub struct Capture {
+    pub tables: TableFilter,
+    /// The zone whose wall clock DATETIME columns show.
+    pub zone: Zone,
+    pub batch_changes_max: usize,
+    /// Memory of a batch's images.
+    pub batch_bytes_max: usize,
+    /// What to do where the log is damaged, and how to begin behind a place: ends of messages.
+    pub damaged: &'static str,
+    pub later: &'static str,
+}
+
+/// How much of the next transaction is done: row changes, and the CRC-32 of the last one's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    pub skip: u64,
+    pub crc: u32,
+}
+
 pub struct Changes {
-    settings: BinlogFileSettings,
+    capture: Capture,
     log_name: Arc<str>,
     batch: Batch,
     /// How much of the batch belongs to whole transactions.
     mark: Mark,
     /// Where the transaction in hand begins, or the next one will.
-    place: Place,
-    /// The last place that was handed out.
-    handed_out: Place,
+    begin: u64,
+    /// Whether the place behind the last whole transaction is another one than was handed out.
+    moved: bool,
     transaction: Option<InHand>,
-    /// Changes to pass over at the beginning: they were done before.
-    skip: u64,
-    skip_crc: u32,
+    /// Changes of the first transaction to pass over: they were handed out before.
+    done: Part,
+    /// Commit time of the last whole transaction, microseconds since 1970, UTC.
+    committed_us: Option<i64>,
     /// Table maps by table id.
     maps: FxHashMap<u64, Mapped>,
 }
@@ -63,15 +83,14 @@ struct InHand {
     /// BEGIN was met: it lasts until XID, COMMIT or ROLLBACK.
     begun: bool,
     gtid: Option<Gtid>,
-    /// Commit time as a wall clock; the row event's own where the GTID event has none.
+    /// Commit time, UTC, and as a wall clock; the row event's own where the GTID event has none.
+    commit_us: Option<i64>,
     time_us: Option<i64>,
     /// Row changes of captured tables so far, and the CRC-32 of the last one's bytes.
     n_rows: u64,
     crc: u32,
     /// It has an entry in the batch.
     listed: bool,
-    /// A part of it was handed out.
-    in_parts: bool,
 }
 
 struct Mapped {
@@ -100,32 +119,44 @@ impl From<Short> for Flaw {
 const OTHER_LOG: &str = "the changes before this place are not those that the checkpoint counted; the log is another one. Start a new history";
 
 impl Changes {
-    pub fn new(settings: BinlogFileSettings, log_name: &str) -> Self {
+    pub fn new(capture: Capture) -> Self {
         Changes {
-            settings,
-            log_name: log_name.into(),
+            capture,
+            log_name: Arc::default(),
             batch: Batch::default(),
             mark: Mark::default(),
-            place: Place::default(),
-            handed_out: Place::default(),
+            begin: 0,
+            moved: false,
             transaction: None,
-            skip: 0,
-            skip_crc: 0,
+            done: Part::default(),
+            committed_us: None,
             maps: FxHashMap::default(),
         }
     }
 
-    /// Begins at a checkpoint's place, or at the first file's beginning: a place that need not be handed out again.
-    pub fn resume(&mut self, place: Place) {
-        (self.skip, self.skip_crc) = (place.skip, place.crc);
-        self.handed_out = place.clone();
-        self.place = Place { skip: 0, crc: 0, ..place };
+    /// Begins where this much of the next transaction is done: a place that need not be handed out again.
+    pub fn resume(&mut self, done: Part) {
+        self.done = done;
+        self.moved = false;
     }
 
-    /// Reading begins at this place, in this file or in the next one.
-    pub fn reached(&mut self, place: Place) {
-        self.log_name = place.file.as_str().into();
-        self.place = place;
+    /// Reading goes on in this log, from this place on: its first one, or a next one.
+    pub fn enter(&mut self, log_name: &str, begin: u64) {
+        self.log_name = log_name.into();
+        self.begin = begin;
+        self.maps.clear();
+    }
+
+    /// The same where a log was left behind: a place worth handing out.
+    pub fn reached(&mut self, log_name: &str, begin: u64) {
+        self.enter(log_name, begin);
+        self.moved = true;
+    }
+
+    /// Forgets what was read of the transaction in hand: it will come again, from its beginning.
+    pub fn rewind(&mut self) {
+        self.cut();
+        self.transaction = None;
         self.maps.clear();
     }
 
@@ -133,47 +164,70 @@ impl Changes {
         self.transaction.is_some()
     }
 
-    pub fn place(&self) -> &Place {
-        &self.place
+    /// Of the transaction in hand.
+    pub fn gtid(&self) -> Option<&Gtid> {
+        self.transaction.as_ref()?.gtid.as_ref()
+    }
+
+    /// Commit time of the last whole transaction, microseconds since 1970, UTC.
+    pub fn committed_us(&self) -> Option<i64> {
+        self.committed_us
+    }
+
+    /// Whether whole transactions with changes are at hand.
+    pub fn has_whole(&self) -> bool {
+        self.mark.changes > 0
+    }
+
+    /// Whether there is a place to hand out.
+    pub fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Where the transaction in hand begins, or the next one will.
+    pub fn begin(&self) -> u64 {
+        self.begin
     }
 
     /// `the transaction at binlog.000001:4711 (gtid …)`
     pub fn transaction_name(&self) -> String {
         let gtid = self.transaction.as_ref().and_then(|transaction| transaction.gtid.as_ref());
         let gtid = gtid.map(|gtid| format!(" (gtid {gtid})")).unwrap_or_default();
-        format!("the transaction at {}:{}{gtid}", self.place.file, self.place.at)
+        format!("the transaction at {}:{}{gtid}", self.log_name, self.begin)
     }
 
-    /// The transaction in hand is whole; the next one begins at `place`.
-    pub fn commit(&mut self, place: Place) -> Result<(), SourceError> {
+    /// The transaction in hand is whole; the next one begins at `begin`. Gives the GTID of the one that is done.
+    pub fn commit(&mut self, begin: u64) -> Result<Option<Gtid>, SourceError> {
         // What was done before is passed over in the first transaction, which has it all.
-        if std::mem::take(&mut self.skip) > self.transaction.as_ref().map_or(0, |transaction| transaction.n_rows) {
-            return Err(self.stop(place.at, OTHER_LOG));
+        if std::mem::take(&mut self.done).skip > self.transaction.as_ref().map_or(0, |transaction| transaction.n_rows) {
+            return Err(self.stop(begin, OTHER_LOG));
         }
-        self.transaction = None;
+        let transaction = self.transaction.take().unwrap_or_default();
+        self.committed_us = transaction.commit_us.or(self.committed_us);
         self.mark.changes = self.batch.changes.len();
         self.mark.transactions = self.batch.transactions.len();
         self.mark.rows.clear();
         self.mark.rows.extend(self.batch.images.iter().map(Rows::len));
-        self.place = place;
-        Ok(())
+        self.begin = begin;
+        self.moved = true;
+        Ok(transaction.gtid)
     }
 
-    pub fn roll_back(&mut self, place: Place) -> Result<(), SourceError> {
-        if self.skip > 0 || self.transaction.as_ref().is_some_and(|transaction| transaction.in_parts) {
+    pub fn roll_back(&mut self, begin: u64) -> Result<Option<Gtid>, SourceError> {
+        if self.done.skip > 0 {
             return Err(SourceError::Stop(format!(
                 "{} was rolled back after a part of it was handed out; raise limits.batch above its size and start a new history",
                 self.transaction_name()
             )));
         }
         self.cut();
-        self.commit(place)
+        self.commit(begin)
     }
 
     /// Whether it is time to hand out: enough whole transactions, or one transaction larger than a batch.
     pub fn is_full(&self) -> bool {
-        let changes_max = self.settings.batch_changes_max;
-        let too_large = || self.batch.size_bytes() >= self.settings.batch_bytes_max;
+        let changes_max = self.capture.batch_changes_max;
+        let too_large = || self.batch.size_bytes() >= self.capture.batch_bytes_max;
         if self.in_transaction() {
             let own = self.batch.changes.len() - self.mark.changes;
             own > changes_max || (own > 0 && too_large())
@@ -183,35 +237,31 @@ impl Changes {
     }
 
     /// Everything up to the last whole transaction; none where nothing is new.
-    pub fn hand_out_whole(&mut self, progress: Progress) -> Option<(Batch, Position)> {
+    pub fn hand_out_whole(&mut self) -> Option<(Batch, Part)> {
         self.cut();
-        let moved = (&self.place.file, self.place.at) != (&self.handed_out.file, self.handed_out.at);
-        if self.mark.changes == 0 && !moved {
+        if self.mark.changes == 0 && !self.moved {
             return None;
         }
         self.transaction = None;
-        let place = self.place.clone();
-        Some(self.hand_out(place, progress))
+        Some(self.hand_out(Part::default()))
     }
 
     /// The same with the part of the transaction in hand that was read.
-    pub fn hand_out_all(&mut self, progress: Progress) -> Option<(Batch, Position)> {
-        let Some(transaction) = &mut self.transaction else { return self.hand_out_whole(progress) };
-        transaction.in_parts = true;
+    pub fn hand_out_all(&mut self) -> Option<(Batch, Part)> {
+        let Some(transaction) = &mut self.transaction else { return self.hand_out_whole() };
         transaction.listed = false;
-        let place = Place { skip: transaction.n_rows, crc: transaction.crc, ..self.place.clone() };
-        Some(self.hand_out(place, progress))
+        self.done = Part { skip: transaction.n_rows, crc: transaction.crc };
+        Some(self.hand_out(self.done))
     }
 
-    fn hand_out(&mut self, place: Place, progress: Progress) -> (Batch, Position) {
+    fn hand_out(&mut self, part: Part) -> (Batch, Part) {
         let images = self.batch.tables.iter().map(|table| Rows::new(table.fields.len())).collect();
         let next = Batch { tables: self.batch.tables.clone(), images, ..Batch::default() };
         let mut batch = std::mem::replace(&mut self.batch, next);
-        batch.progress = Some(progress);
+        batch.committed_us = self.committed_us;
         self.mark = Mark { rows: vec![0; self.batch.tables.len()], ..Mark::default() };
-        let position = Position::from(&place);
-        self.handed_out = place;
-        (batch, position)
+        self.moved = false;
+        (batch, part)
     }
 
     /// Forgets what belongs to no whole transaction.
@@ -226,23 +276,23 @@ impl Changes {
     /// Takes one event in.
     pub fn step<'a>(&mut self, placed: &Placed<'a>) -> Result<Step<'a>, SourceError> {
         let event = &placed.event;
-        let short = |_: Short| {
-            self.stop(
-                placed.at,
-                "the event is shorter than its format; the file is damaged, copy it from the server again",
-            )
-        };
+        let short =
+            |_: Short| self.stop(placed.at, &format!("the event is shorter than its format; {}", self.capture.damaged));
         match event.kind {
             kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED => {
                 if self.in_transaction() {
                     return Err(self.stop(
                         placed.at,
-                        &format!("another transaction begins here, before {} has ended; the file is damaged, copy it from the server again", self.transaction_name()),
+                        &format!(
+                            "another transaction begins here, before {} has ended; {}",
+                            self.transaction_name(),
+                            self.capture.damaged
+                        ),
                     ));
                 }
                 let header::GtidEvent { gtid, commit_us } = header::gtid(event).map_err(short)?;
-                let time_us = commit_us.map(|instant| self.settings.zone.wall_clock(instant));
-                self.transaction = Some(InHand { gtid, time_us, ..InHand::default() });
+                let time_us = commit_us.map(|instant| self.capture.zone.wall_clock(instant));
+                self.transaction = Some(InHand { gtid, commit_us, time_us, ..InHand::default() });
                 Ok(Step::Next)
             }
             kind::TABLE_MAP => self.table_map(placed),
@@ -280,7 +330,7 @@ impl Changes {
 
     fn query<'a>(&mut self, at: u64, database: &str, text: &[u8]) -> Result<Step<'a>, SourceError> {
         let begun = self.transaction.as_ref().is_some_and(|transaction| transaction.begun);
-        match statement::classify(text, database, &self.settings.tables) {
+        match statement::classify(text, database, &self.capture.tables) {
             Statement::Begin | Statement::XaStart => {
                 self.transaction.get_or_insert_default().begun = true;
                 Ok(Step::Next)
@@ -337,7 +387,7 @@ impl Changes {
     fn table_map<'a>(&mut self, placed: &Placed<'a>) -> Result<Step<'a>, SourceError> {
         let raw = placed.event.body;
         let mut body = Bytes(raw);
-        let damaged = "the table map is damaged; copy the file from the server again";
+        let damaged = &format!("the table map is damaged; {}", self.capture.damaged);
         let id = body.le(6).and_then(|id| body.take(2).map(|_| id)).map_err(|_| self.stop(placed.at, damaged))?;
         if self.maps.get(&id).is_some_and(|map| map.raw == raw) {
             return Ok(Step::Next);
@@ -346,7 +396,7 @@ impl Changes {
         let (database, table) = (String::from_utf8_lossy(map.database), String::from_utf8_lossy(map.table));
         let name = format!("{database}.{table}");
         let mut captured = None;
-        if self.settings.tables.matches(&database, &table) {
+        if self.capture.tables.matches(&database, &table) {
             let shape = map.shape(name.clone()).map_err(|error| self.shapeless(placed.at, &name, error))?;
             let known = self.batch.tables.iter().position(|known| known.name == name);
             let index = match known {
@@ -355,7 +405,10 @@ impl Changes {
                 Some(index) if self.batch.changes.iter().any(|change| change.table as usize == index) => {
                     return Err(self.stop(
                         placed.at,
-                        &format!("{name} takes another shape inside a transaction, which no server writes; the file is damaged, copy it from the server again"),
+                        &format!(
+                            "{name} takes another shape inside a transaction, which no server writes; {}",
+                            self.capture.damaged
+                        ),
                     ));
                 }
                 Some(index) => {
@@ -393,12 +446,11 @@ impl Changes {
         let text = match flaw {
             Flaw::OtherLog => OTHER_LOG.to_owned(),
             Flaw::Short => {
-                format!(
-                    "a row of {name} is shorter than its table map says; the file is damaged, copy it from the server again"
-                )
+                format!("a row of {name} is shorter than its table map says; {}", self.capture.damaged)
             }
             Flaw::NoColumns => format!(
-                "a row image of {name} has no column at all; set binlog_row_image=FULL on the source and start from a newer log"
+                "a row image of {name} has no column at all; set binlog_row_image=FULL on the source and {}",
+                self.capture.later
             ),
         };
         Err(self.stop(placed.at, &text))
@@ -432,15 +484,15 @@ impl Changes {
         let first = bitmap()?;
         let second = if op == Op::Update { bitmap()? } else { first };
         let transaction = self.transaction.get_or_insert_default();
-        let time_us = *transaction
-            .time_us
-            .get_or_insert_with(|| self.settings.zone.wall_clock(i64::from(event.timestamp) * 1_000_000));
+        let header_us = i64::from(event.timestamp) * 1_000_000;
+        transaction.commit_us.get_or_insert(header_us);
+        let time_us = *transaction.time_us.get_or_insert_with(|| self.capture.zone.wall_clock(header_us));
         let images = table as usize;
         let mut last = body.0;
         while !body.0.is_empty() {
             last = body.0;
             let rows = &mut self.batch.images[images];
-            let zone = &self.settings.zone;
+            let zone = &self.capture.zone;
             let one = row::decode(&mut body, columns, first.0, first.1, zone, rows)?;
             let two = match op {
                 Op::Update => Some(row::decode(&mut body, columns, second.0, second.1, zone, rows)?),
@@ -448,8 +500,8 @@ impl Changes {
             };
             last = &last[..last.len() - body.0.len()];
             transaction.n_rows += 1;
-            if transaction.n_rows <= self.skip {
-                if transaction.n_rows == self.skip && crc32fast::hash(last) != self.skip_crc {
+            if transaction.n_rows <= self.done.skip {
+                if transaction.n_rows == self.done.skip && crc32fast::hash(last) != self.done.crc {
                     return Err(Flaw::OtherLog);
                 }
                 rows.truncate(one as usize);
@@ -476,7 +528,7 @@ impl Changes {
     fn shapeless(&self, at: u64, table: &str, error: ShapeError) -> SourceError {
         match error {
             ShapeError::Corrupt => {
-                self.stop(at, &format!("the table map of {table} is damaged; copy the file from the server again"))
+                self.stop(at, &format!("the table map of {table} is damaged; {}", self.capture.damaged))
             }
             ShapeError::UnknownType(code) => self.stop(
                 at,
@@ -484,8 +536,8 @@ impl Changes {
             ),
             ShapeError::Minimal => SourceError::Unfit(format!(
                 "{}:{at}: {table} was written with binlog_row_metadata=MINIMAL: its column names and keys are not in the log. \
-                 Run on the source: SET PERSIST binlog_row_metadata='FULL' (it holds for transactions from then on), and give files written after it",
-                self.log_name
+                 Run on the source: SET PERSIST binlog_row_metadata='FULL' (it holds for transactions from then on), and {}",
+                self.log_name, self.capture.later
             )),
         }
     }

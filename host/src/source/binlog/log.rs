@@ -104,10 +104,6 @@ impl Log {
         Ok(log)
     }
 
-    pub fn file_name(&self) -> &str {
-        &self.name
-    }
-
     /// Where the next event of the file stands.
     pub fn place(&self) -> Place {
         Place { file: self.name.clone(), at: self.framer.offset(), skip: 0, crc: 0, log: self.fingerprint }

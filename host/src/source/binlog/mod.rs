@@ -2,12 +2,12 @@
 //!
 //! [`BinlogFile`] walks the events; `log` is the files, [`changes`] the batch and the transaction in hand.
 
-mod changes;
+pub(super) mod changes;
 mod charset;
 mod decimal;
 mod frame;
-mod header;
-mod log;
+pub(super) mod header;
+pub(super) mod log;
 mod position;
 mod row;
 mod statement;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use super::{Source, SourceError, TableFilter};
 use crate::civil::Zone;
 use crate::event::{Batch, Position};
-use changes::{Changes, Step};
+use changes::{Capture, Changes, Part, Step};
 use header::Payload;
 use log::Log;
 use position::Place;
@@ -43,6 +43,8 @@ const IDLE_BYTES_MAX: u64 = 64 << 20;
 pub struct BinlogFile {
     log: Log,
     changes: Changes,
+    /// Behind the last whole transaction.
+    place: Place,
     /// What is left to say once all whole transactions have been handed out.
     failed: Option<SourceError>,
     ended: bool,
@@ -58,17 +60,26 @@ impl BinlogFile {
             Some(position) => Some(position.0.parse::<Place>().map_err(SourceError::Unfit)?),
             None => None,
         };
-        let log = Log::open(settings.files.clone(), place.as_ref())?;
-        let mut changes = Changes::new(settings, log.file_name());
-        changes.resume(place.unwrap_or_else(|| log.place()));
-        Ok(BinlogFile { log, changes, failed: None, ended: false })
+        let log = Log::open(settings.files, place.as_ref())?;
+        let mut changes = Changes::new(Capture {
+            tables: settings.tables,
+            zone: settings.zone,
+            batch_changes_max: settings.batch_changes_max,
+            batch_bytes_max: settings.batch_bytes_max,
+            damaged: "the file is damaged, copy it from the server again",
+            later: "give files written after it",
+        });
+        let place = place.unwrap_or_else(|| log.place());
+        changes.resume(Part { skip: place.skip, crc: place.crc });
+        changes.enter(&place.file, place.at);
+        let place = Place { skip: 0, crc: 0, ..place };
+        Ok(BinlogFile { log, changes, place, failed: None, ended: false })
     }
 
     /// Reads until a batch is full, or the log ends.
     fn fill(&mut self) -> Result<Option<(Batch, Position)>, SourceError> {
         let from = self.log.read_bytes();
         loop {
-            let progress = self.log.progress();
             let more = self.log.advance()?;
             let entered = self.log.entered_file();
             if (entered || !more) && self.changes.in_transaction() {
@@ -76,10 +87,11 @@ impl BinlogFile {
             }
             if !more {
                 self.ended = true;
-                return Ok(self.changes.hand_out_whole(progress));
+                return Ok(self.hand_out_whole());
             }
             if entered {
-                self.changes.reached(self.log.place());
+                self.place = self.log.place();
+                self.changes.reached(&self.place.file, self.place.at);
             }
             match self.changes.step(&self.log.event()?)? {
                 Step::Next => self.log.consume(),
@@ -98,27 +110,40 @@ impl BinlogFile {
                 Step::Committed => {
                     self.log.consume();
                     self.log.leave_payload()?;
-                    self.changes.commit(self.log.place())?;
+                    self.place = self.log.place();
+                    self.changes.commit(self.place.at)?;
                 }
                 Step::RolledBack => {
                     self.log.consume();
                     self.log.leave_payload()?;
-                    self.changes.roll_back(self.log.place())?;
+                    self.place = self.log.place();
+                    self.changes.roll_back(self.place.at)?;
                 }
                 Step::Reread => {
                     // The table has another shape from this transaction on: the batch ends before it.
-                    let batch = self.changes.hand_out_whole(progress);
-                    self.log.seek(self.changes.place().at)?;
+                    let batch = self.hand_out_whole();
+                    self.log.seek(self.changes.begin())?;
                     return Ok(batch);
                 }
             }
             if self.changes.is_full() {
-                return Ok(self.changes.hand_out_all(self.log.progress()));
+                let handed_out = self.changes.hand_out_all();
+                return Ok(handed_out.map(|handed_out| self.positioned(handed_out)));
             }
             if self.log.read_bytes() - from > IDLE_BYTES_MAX && !self.changes.in_transaction() {
-                return Ok(self.changes.hand_out_whole(self.log.progress()));
+                return Ok(self.hand_out_whole());
             }
         }
+    }
+
+    fn hand_out_whole(&mut self) -> Option<(Batch, Position)> {
+        let handed_out = self.changes.hand_out_whole();
+        handed_out.map(|handed_out| self.positioned(handed_out))
+    }
+
+    fn positioned(&self, (mut batch, Part { skip, crc }): (Batch, Part)) -> (Batch, Position) {
+        batch.progress = Some(self.log.progress());
+        (batch, Position::from(&Place { skip, crc, ..self.place.clone() }))
     }
 }
 
@@ -133,16 +158,13 @@ impl Source for BinlogFile {
         }
         match self.fill() {
             Ok(batch) => Ok(batch),
-            Err(error) => {
-                let progress = self.log.progress();
-                match self.changes.hand_out_whole(progress) {
-                    Some(batch) => {
-                        self.failed = Some(error);
-                        Ok(Some(batch))
-                    }
-                    None => Err(error),
+            Err(error) => match self.hand_out_whole() {
+                Some(batch) => {
+                    self.failed = Some(error);
+                    Ok(Some(batch))
                 }
-            }
+                None => Err(error),
+            },
         }
     }
 }

@@ -1,3 +1,282 @@
-//! A running MySQL server as a source.
+//! A live MySQL server as a source, followed for ever: through lost connections, silence and failover.
+//!
+//! [`Mysql`] keeps a connection; `session` is every connect, `stream` the transport, `walk` the events, `gtid_set` what
+//! is done. Events are parsed and rows decoded by `binlog`, as they are from files.
 
+mod connect;
+mod gtid_set;
+mod position;
 pub mod preflight;
+mod session;
+mod start;
+mod stream;
+mod walk;
+
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::binlog::changes::Capture;
+use super::{Source, SourceError, SourceState, TableFilter};
+use crate::civil::Zone;
+use crate::event::{Batch, Position};
+pub use connect::{Server, Tls, Unusable};
+pub use gtid_set::GtidSet;
+pub use position::Place;
+use session::{Connect, Session};
+pub use start::Start;
+use stream::Reader;
+use walk::{Taken, Walk};
+
+/// What is read, from where, and how much at once.
+#[derive(Clone)]
+pub struct MysqlSettings {
+    /// Tried in order.
+    pub servers: Vec<Server>,
+    pub tables: TableFilter,
+    /// The zone whose wall clock DATETIME columns show.
+    pub zone: Zone,
+    /// Where to begin without a checkpoint.
+    pub start: Start,
+    pub heartbeat: Duration,
+    pub reader: Reader,
+    /// The pipeline's name, for messages.
+    pub pipeline: String,
+    pub end: End,
+    pub batch_changes_max: usize,
+    /// Memory of a batch's images.
+    pub batch_bytes_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Never,
+    /// With the last transaction that the server had when it was opened.
+    AsOpened,
+}
+
+/// Where only other tables change, the place is handed out so often.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Between two rounds over the servers: doubled after each, and cut at random, so that many readers do not come at once.
+const BACK_OFF_MIN: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+
+/// How long a server may lack what was read elsewhere: after a failover a replica may still be applying it.
+const BEHIND_MAX: Duration = Duration::from_secs(30);
+
+/// A live server.
+pub struct Mysql {
+    settings: MysqlSettings,
+    walk: Walk,
+    session: Option<Session>,
+    /// Where reading ends, as [`End::AsOpened`] says.
+    last: Option<GtidSet>,
+    handed_out: Instant,
+    failed: Option<SourceError>,
+    state: watch::Sender<SourceState>,
+}
+
+impl MysqlSettings {
+    /// `identity`: a text that is the same for every process of this pipeline, and for no other pipeline.
+    pub fn reader(identity: &str, server_id: Option<u32>) -> Reader {
+        let hash = Sha256::digest(format!("hindsight reader {identity}"));
+        let (uuid, number) = (&hash[..16], &hash[16..20]);
+        let uuid = uuid::Builder::from_sha1_bytes(uuid.try_into().expect("sixteen bytes")).into_uuid();
+        // Small numbers are what people give to servers.
+        let number = u32::from_le_bytes(number.try_into().expect("four bytes")) | 1 << 31;
+        Reader { server_id: server_id.unwrap_or(number), uuid: Uuid::to_string(&uuid) }
+    }
+}
+
+impl Mysql {
+    /// Connects to the first server that can be read, at a position or where `start` says.
+    ///
+    /// # Errors
+    /// [`SourceError::Unfit`]: none of them can be, with the reason of each.
+    pub async fn open(settings: MysqlSettings, start: Option<&Position>) -> Result<Self, SourceError> {
+        let place = match start {
+            Some(position) => Some(position.0.parse::<Place>().map_err(SourceError::Unfit)?),
+            None => None,
+        };
+        let mut reasons = Vec::new();
+        for server in &settings.servers {
+            match Session::begin(&settings, server, place.as_ref(), Connect::First).await {
+                Ok((session, begin)) => {
+                    info!(source = session.server, gtids = %begin.gtids, "connected");
+                    let mut walk = Walk::new(capture(&settings), begin);
+                    if place.is_none() {
+                        walk.begins_here();
+                    }
+                    let last = (settings.end == End::AsOpened).then(|| session.executed.clone());
+                    let state = watch::Sender::new(SourceState::Connected(session.server.clone()));
+                    let (session, handed_out) = (Some(session), Instant::now());
+                    return Ok(Mysql { settings, walk, session, last, handed_out, failed: None, state });
+                }
+                Err(reason) => reasons.push(reason.text().to_owned()),
+            }
+        }
+        Err(SourceError::Unfit(reasons.join("\n")))
+    }
+
+    /// Whether the source is connected, as it changes.
+    pub fn state(&self) -> watch::Receiver<SourceState> {
+        self.state.subscribe()
+    }
+
+    /// Reads until a batch is full, or the server has nothing more right now, or the log ends here.
+    async fn fill(&mut self) -> Result<Option<(Batch, Position)>, Trouble> {
+        let session = self.session.as_mut().expect("connected before it reads");
+        let walk = &mut self.walk;
+        loop {
+            if self.last.as_ref().is_some_and(|last| last.is_subset_of(&walk.place.gtids)) {
+                return Ok(walk.hand_out_whole());
+            }
+            let event = match session.stream.ready().await? {
+                Some(event) => event,
+                // What is here goes out at once: nothing waits for more.
+                None if walk.has_whole() => return Ok(walk.hand_out_whole()),
+                None => {
+                    let patience = walk.has_moved().then(|| IDLE.saturating_sub(self.handed_out.elapsed()));
+                    match session.stream.wait(patience).await? {
+                        Some(event) => event,
+                        None => return Ok(walk.hand_out_whole()),
+                    }
+                }
+            };
+            match walk.take(&event)? {
+                Taken::Again => return Err(Trouble::OtherShape),
+                Taken::Next | Taken::Whole => {}
+            }
+            if walk.is_full() {
+                return Ok(walk.hand_out_all());
+            }
+        }
+    }
+
+    /// Connects again, for as long as it takes.
+    async fn reconnect(&mut self) -> Result<(), SourceError> {
+        let begun = Instant::now();
+        let mut back_off = BACK_OFF_MIN;
+        loop {
+            let mut refused = false;
+            let mut reasons = Vec::new();
+            for server in &self.settings.servers {
+                match Session::begin(&self.settings, server, Some(&self.walk.place), Connect::Again).await {
+                    Ok((session, _)) => {
+                        info!(source = session.server, "connected again");
+                        self.state.send_replace(SourceState::Connected(session.server.clone()));
+                        self.session = Some(session);
+                        return Ok(());
+                    }
+                    Err(reason) => {
+                        refused |= match &reason {
+                            Unusable::Away(_) => false,
+                            Unusable::Refused(_) => true,
+                            Unusable::Behind(_) => begun.elapsed() > BEHIND_MAX,
+                        };
+                        reasons.push(reason.text().to_owned());
+                    }
+                }
+            }
+            let reasons = reasons.join("\n");
+            if refused {
+                return Err(SourceError::Stop(reasons));
+            }
+            let pause = back_off.mul_f64(0.5 + fastrand::f64() / 2.0);
+            warn!(reason = reasons, retry_ms = pause.as_millis() as u64, "no source can be read");
+            self.state.send_replace(SourceState::Away(reasons));
+            tokio::time::sleep(pause).await;
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let done = |last: &GtidSet| last.is_subset_of(&self.walk.place.gtids);
+        self.last.as_ref().is_some_and(done) && !self.walk.has_whole() && !self.walk.has_moved()
+    }
+}
+
+/// Why reading stopped.
+enum Trouble {
+    Connection(Unusable),
+    /// A table has another shape from the transaction in hand on: a batch has one shape.
+    OtherShape,
+    Stop(SourceError),
+}
+
+impl From<Unusable> for Trouble {
+    fn from(unusable: Unusable) -> Self {
+        Trouble::Connection(unusable)
+    }
+}
+
+impl From<SourceError> for Trouble {
+    fn from(error: SourceError) -> Self {
+        Trouble::Stop(error)
+    }
+}
+
+#[async_trait::async_trait]
+impl Source for Mysql {
+    async fn next(&mut self) -> Result<Option<(Batch, Position)>, SourceError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        loop {
+            if self.is_done() {
+                return Ok(None);
+            }
+            if self.session.is_none() {
+                self.reconnect().await?;
+            }
+            let trouble = match self.fill().await {
+                Ok(Some(batch)) => {
+                    self.handed_out = Instant::now();
+                    return Ok(Some(batch));
+                }
+                Ok(None) => continue,
+                Err(trouble) => trouble,
+            };
+            let batch = self.walk.hand_out_whole();
+            match trouble {
+                Trouble::Connection(Unusable::Refused(reason)) => self.failed = Some(SourceError::Stop(reason)),
+                Trouble::Stop(error) => self.failed = Some(error),
+                Trouble::Connection(unusable) => {
+                    warn!(reason = unusable.text(), "the connection to the source is lost");
+                    self.state.send_replace(SourceState::Away(unusable.text().to_owned()));
+                    self.session = None;
+                    self.walk.rewind();
+                }
+                // The transaction is read again, now as the first of its batch.
+                Trouble::OtherShape => {
+                    self.session = None;
+                    self.walk.rewind();
+                }
+            }
+            match (batch, self.failed.take()) {
+                (Some(batch), failed) => {
+                    self.failed = failed;
+                    self.handed_out = Instant::now();
+                    return Ok(Some(batch));
+                }
+                (None, Some(error)) => return Err(error),
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+fn capture(settings: &MysqlSettings) -> Capture {
+    Capture {
+        tables: settings.tables.clone(),
+        zone: settings.zone.clone(),
+        batch_changes_max: settings.batch_changes_max,
+        batch_bytes_max: settings.batch_bytes_max,
+        damaged: walk::DAMAGED,
+        later: "begin behind it (start = \"now\", or a GTID set) with a new history",
+    }
+}

@@ -1,0 +1,223 @@
+//! Reads `[source]`: recorded binlog files, or a live server.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::sections::{not_built, not_empty};
+use super::{MysqlConfig, SourceConfig, SourceKind, defaults, units};
+use crate::civil::Zone;
+use crate::document::{Fault, Keys, NodeValue, OneText, Text};
+use crate::source::{Start, Tls};
+
+/// What a `url` looks like.
+const URL: &str = "the server's address: url = \"mysql://user:${env:MYSQL_PASSWORD}@127.0.0.1:3306\"";
+
+pub fn read(mut keys: Keys<'_, '_>, folder: &Path) -> Option<SourceConfig> {
+    let kind = keys.word("kind", &["binlog-file", "mysql"]);
+    let (live, kind_ok) = match (kind, keys.has("kind")) {
+        (Some((word, _)), _) => (word == "mysql", true),
+        (None, false) if keys.has("files") && !keys.has("url") => {
+            let fault = Fault::new(keys.heading(), "`kind` is missing in [source]");
+            keys.faults.push(fault.help("`files` goes with kind = \"binlog-file\""));
+            (false, false)
+        }
+        (None, false) => (defaults::SOURCE_KIND == "mysql", true),
+        (None, true) => (keys.has("url"), false),
+    };
+    let zone = time_zone(&mut keys);
+    let tables = tables(&mut keys);
+    let kind = if live {
+        mysql(&mut keys, folder).map(SourceKind::Mysql)
+    } else {
+        binlog_files(&mut keys, folder).map(|files| SourceKind::BinlogFile { files })
+    };
+    keys.end();
+    let (time_zone, zone) = zone?;
+    let config = SourceConfig { kind: kind?, tables: tables?, zone, time_zone };
+    kind_ok.then_some(config)
+}
+
+fn binlog_files(keys: &mut Keys<'_, '_>, folder: &Path) -> Option<Vec<PathBuf>> {
+    let server = "recorded files are read without a server";
+    for (key, why) in [
+        ("url", server),
+        ("snapshot", "a file holds changes only: there is no server to read a first state from"),
+        (
+            "start",
+            "reading starts at the first file's beginning, later at the checkpoint; leave out files you do not want",
+        ),
+        ("heartbeat", server),
+        ("tls", server),
+        ("tls-ca", server),
+        ("server-id", server),
+        ("on-lost-position", server),
+    ] {
+        if let Some(node) = keys.get(key) {
+            let message = format!("`{key}` does not go with kind = \"binlog-file\"");
+            keys.faults.push(Fault::new(node.span.clone(), message).label(why).help(format!("remove `{key}`")));
+        }
+    }
+    keys.require("files", "name the binlog files in order: files = [\"binlog.000001\", \"binlog.000002\"]")?;
+    let texts = keys.texts("files", OneText::IsRefused)?;
+    if texts.is_empty() {
+        not_empty(keys, "files");
+    }
+    Some(texts.into_iter().map(|(text, _)| folder.join(&text.value)).collect())
+}
+
+fn mysql(keys: &mut Keys<'_, '_>, folder: &Path) -> Option<MysqlConfig> {
+    if let Some(node) = keys.get("files") {
+        let fault = Fault::new(node.span.clone(), "`files` does not go with kind = \"mysql\"")
+            .label("for recorded files only")
+            .help("write kind = \"binlog-file\", or remove `files`");
+        keys.faults.push(fault);
+    }
+    let urls = urls(keys);
+    snapshot(keys);
+    if let Some((word, node)) = keys.word("on-lost-position", &["fail", "resnapshot"])
+        && word != "fail"
+    {
+        let help = "write on-lost-position = \"fail\", which is also what happens without it";
+        not_built(keys, node.span.clone(), &format!("on-lost-position = \"{word}\""), help);
+    }
+    let start = match keys.text("start") {
+        None => Some(Start::Earliest),
+        Some((text, node)) => match text.value.parse() {
+            Ok(start) => Some(start),
+            Err(help) => {
+                let message = format!("`start` of [source] cannot be {text:?}");
+                keys.faults.push(Fault::new(node.span.clone(), message).help(help));
+                None
+            }
+        },
+    };
+    let heartbeat = heartbeat(keys);
+    let (tls, tls_ca) = tls(keys, folder);
+    let server_id = server_id(keys);
+    Some(MysqlConfig { urls: urls?, start: start?, heartbeat: heartbeat?, tls: tls?, tls_ca, server_id })
+}
+
+fn urls(keys: &mut Keys<'_, '_>) -> Option<Vec<Text>> {
+    keys.require("url", URL)?;
+    let texts = keys.texts("url", OneText::IsList)?;
+    if texts.is_empty() {
+        not_empty(keys, "url");
+        return None;
+    }
+    let mut fine = true;
+    for (text, node) in &texts {
+        let mut wrong = |label: &str, help: &str| {
+            let fault = Fault::new(node.span.clone(), "`url` of [source] is not a MySQL address");
+            keys.faults.push(fault.label(label).help(help));
+            fine = false;
+        };
+        let host = text.value.strip_prefix("mysql://").map(|rest| rest.rsplit('@').next().unwrap_or(rest));
+        match host {
+            None => wrong("it begins with mysql://", URL),
+            Some(host) if host.is_empty() || host.starts_with(['/', ':']) => wrong("no host", URL),
+            Some(host) if host.contains('?') => {
+                wrong(
+                    "parameters",
+                    "settings stand in [source] itself: tls = \"required\", tls-ca = \"ca.pem\", heartbeat = \"5s\"",
+                );
+            }
+            Some(host) if host.contains('/') => {
+                wrong("a path", "tables are named with their database in `tables`; remove what follows the port");
+            }
+            Some(_) => {}
+        }
+    }
+    fine.then(|| texts.into_iter().map(|(text, _)| text.clone()).collect())
+}
+
+/// Rows that are there already would be missing without a word, so nothing but "never" starts until they can be read.
+fn snapshot(keys: &mut Keys<'_, '_>) {
+    let help = "write snapshot = \"never\" to follow changes only: history then begins at `start`, without the rows that are in the tables already";
+    if !keys.has("snapshot") {
+        keys.get("snapshot");
+        let fault = Fault::new(keys.heading(), "snapshot = \"initial\" (the default) is not built yet");
+        keys.faults.push(fault.label("`snapshot` is left out here").help(help));
+    } else if let Some((word, node)) = keys.word("snapshot", &["initial", "never", "when-needed"])
+        && word != "never"
+    {
+        not_built(keys, node.span.clone(), &format!("snapshot = \"{word}\""), help);
+    }
+}
+
+fn heartbeat(keys: &mut Keys<'_, '_>) -> Option<Duration> {
+    let Some((text, node)) = keys.text("heartbeat") else {
+        return (!keys.has("heartbeat")).then_some(defaults::HEARTBEAT);
+    };
+    let range = Duration::from_millis(100)..=Duration::from_secs(3600);
+    let help = match units::duration(&text.value) {
+        Ok(period) if range.contains(&period) => return Some(period),
+        Ok(_) => {
+            "it lies between 100ms and 1h; three of them without a word from the server are a lost connection".into()
+        }
+        Err(help) => help,
+    };
+    let message = format!("`heartbeat` of [source] cannot be {text:?}");
+    keys.faults.push(Fault::new(node.span.clone(), message).help(help));
+    None
+}
+
+fn tls(keys: &mut Keys<'_, '_>, folder: &Path) -> (Option<Tls>, Option<PathBuf>) {
+    let words = ["preferred", "disabled", "required", "verify-ca", "verify-identity"];
+    let tls = match keys.word("tls", &words) {
+        Some((word, _)) => Tls::ALL.into_iter().find(|tls| tls.name() == word),
+        None => (!keys.has("tls")).then_some(defaults::TLS),
+    };
+    let ca = keys.text("tls-ca");
+    if let (Some((_, node)), Some(tls)) = (ca, tls)
+        && !tls.verifies()
+    {
+        let fault = Fault::new(node.span.clone(), format!("`tls-ca` does not go with tls = \"{}\"", tls.name()));
+        keys.faults.push(fault.label("nothing is verified").help("write tls = \"verify-ca\" or \"verify-identity\""));
+    }
+    (tls, ca.map(|(text, _)| folder.join(&text.value)))
+}
+
+fn server_id(keys: &mut Keys<'_, '_>) -> Option<u32> {
+    let node = keys.get("server-id")?;
+    let number = match node.value {
+        NodeValue::Integer(number) => u32::try_from(number).ok().filter(|number| *number > 0),
+        _ => None,
+    };
+    if number.is_none() {
+        let fault = Fault::new(node.span.clone(), "`server-id` of [source] is a number between 1 and 4294967295");
+        keys.faults.push(fault.help("leave it out: a number is then made of the pipeline's name"));
+    }
+    number
+}
+
+fn time_zone(keys: &mut Keys<'_, '_>) -> Option<(String, Zone)> {
+    let Some((text, node)) = keys.text("time-zone") else {
+        let name = defaults::TIME_ZONE;
+        return (!keys.has("time-zone")).then(|| (name.to_owned(), Zone::UTC));
+    };
+    let zone = Zone::parse(&text.value);
+    if zone.is_none() {
+        let fault = Fault::new(node.span.clone(), format!("`time-zone` of [source] cannot be {text:?}"))
+            .label("no such zone")
+            .help("it is an IANA name (\"Europe/Berlin\"), \"UTC\", or an offset (\"+09:00\")");
+        keys.faults.push(fault);
+    }
+    Some((text.as_typed().to_owned(), zone?))
+}
+
+fn tables(keys: &mut Keys<'_, '_>) -> Option<Vec<String>> {
+    keys.require("tables", "name the tables with their database: tables = [\"shop.item_assets\"]")?;
+    let texts = keys.texts("tables", OneText::IsRefused)?;
+    if texts.is_empty() {
+        not_empty(keys, "tables");
+    }
+    for (text, node) in &texts {
+        let parts: Vec<&str> = text.value.split('.').collect();
+        if parts.len() != 2 || parts.iter().any(|part| part.is_empty() || part.contains(char::is_whitespace)) {
+            let fault = Fault::new(node.span.clone(), format!("{text:?} is not a table of a database"))
+                .help("write database.table; `*` in either part stands for any text");
+            keys.faults.push(fault);
+        }
+    }
+    Some(texts.into_iter().map(|(text, _)| text.value.clone()).collect())
+}

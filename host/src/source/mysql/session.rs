@@ -1,0 +1,197 @@
+//! Every connect: the courtesy lock, the preflight, whether the server has what was read and what is next, and the stream.
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use tracing::{info, warn};
+
+use super::connect::{Server, Unusable};
+use super::position::Place;
+use super::stream::{self, Stream};
+use super::{GtidSet, MysqlSettings, Start, preflight};
+
+/// How long a new process waits for the lock of one that is going away.
+const LOCK_SECONDS: u32 = 5;
+
+/// Rows that `SHOW BINLOG EVENTS` gives at once.
+const EVENTS_PAGE: u64 = 20_000;
+
+/// A server that is being read.
+pub struct Session {
+    pub stream: Stream,
+    pub server: String,
+    /// What the server had when this session began.
+    pub executed: GtidSet,
+    /// Holds the lock for as long as it lives.
+    _courtesy: Conn,
+}
+
+/// Whether this process has read from the source before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connect {
+    First,
+    Again,
+}
+
+impl Session {
+    /// Connects, checks, and asks for the log behind `place`, or where `source.start` says. Gives the place it begins at.
+    pub async fn begin(
+        settings: &MysqlSettings,
+        server: &Server,
+        place: Option<&Place>,
+        connect: Connect,
+    ) -> Result<(Session, Place), Unusable> {
+        let mut conn = server.connect().await?;
+        let failed = |error: mysql_async::Error| server.unusable(&error);
+        lock(&mut conn, server, settings, connect).await?;
+        let checks = preflight::check(&mut conn, &settings.tables).await.map_err(failed)?;
+        if let Some(text) = preflight::unfit(&server.name, &checks) {
+            return Err(Unusable::Refused(text));
+        }
+        let known: Option<(String, String, u32)> = conn
+            .query_first("SELECT @@global.gtid_executed, @@global.gtid_purged, @@global.server_id")
+            .await
+            .map_err(failed)?;
+        let (executed, purged, server_id) = known.unwrap_or_default();
+        let (executed, purged) = (set(server, &executed)?, set(server, &purged)?);
+        let place = match place {
+            Some(place) => place.clone(),
+            None => start(&mut conn, server, &settings.start, &executed, &purged).await?,
+        };
+        let lacking = place.gtids.minus(&executed);
+        if !lacking.is_empty() {
+            return Err(Unusable::Behind(format!(
+                "source {} does not have the transactions {lacking}, which were read from the source before: it is another server, \
+                 was set back, or is a replica that is behind. Connect to a server that has them, or start a new history",
+                server.name
+            )));
+        }
+        let lost = purged.minus(&place.gtids);
+        if !lost.is_empty() {
+            return Err(Unusable::Refused(stream::lost_position(&server.name, &format!("the transactions {lost}"))));
+        }
+        let mut reader = settings.reader.clone();
+        if reader.server_id == server_id {
+            // A source must not read from itself.
+            reader.server_id = reader.server_id.checked_add(1).unwrap_or(1);
+        }
+        let log = server.connect().await?;
+        let stream = Stream::begin(log, server, &reader, &place.gtids, settings.heartbeat).await?;
+        Ok((Session { stream, server: server.name.clone(), executed, _courtesy: conn }, place))
+    }
+}
+
+/// One process a pipeline: a word between processes, while the sink's checkpoint is what holds.
+async fn lock(conn: &mut Conn, server: &Server, settings: &MysqlSettings, connect: Connect) -> Result<(), Unusable> {
+    let failed = |error: mysql_async::Error| server.unusable(&error);
+    // The lock goes with its connection, which is silent for days.
+    conn.query_drop("SET SESSION wait_timeout = 31536000").await.map_err(failed)?;
+    let seconds = if connect == Connect::First { LOCK_SECONDS } else { 0 };
+    let lock = format!("hindsight-{}", settings.reader.uuid);
+    let got: Option<Option<u8>> = conn.exec_first("SELECT GET_LOCK(?, ?)", (&lock, seconds)).await.map_err(failed)?;
+    if got.flatten() == Some(1) {
+        return Ok(());
+    }
+    let holder: Option<Option<u64>> = conn.exec_first("SELECT IS_USED_LOCK(?)", (&lock,)).await.map_err(failed)?;
+    let holder = holder.flatten().map_or("unknown".to_owned(), |id| id.to_string());
+    match connect {
+        Connect::First => Err(Unusable::Refused(format!(
+            "pipeline {} runs already: connection {holder} of source {} holds its lock. End that process \
+             (or, where it is lost, run there: KILL {holder}), or give this pipeline a name and a table of its own",
+            settings.pipeline, server.name
+        ))),
+        Connect::Again => {
+            warn!(
+                source = server.name,
+                connection = holder,
+                "the pipeline's lock is held by another connection; going on, the history's checkpoint decides"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Where to begin without a checkpoint.
+async fn start(
+    conn: &mut Conn,
+    server: &Server,
+    start: &Start,
+    executed: &GtidSet,
+    purged: &GtidSet,
+) -> Result<Place, Unusable> {
+    let refused = |text: String| Unusable::Refused(text);
+    let gtids = match start {
+        Start::Earliest => {
+            if purged.is_empty() {
+                info!(source = server.name, "no checkpoint: starting with the first transaction of the source's log");
+            } else {
+                info!(source = server.name, gtid_purged = %purged, "no checkpoint: starting with the oldest transaction that the source still has; it has purged those of gtid_purged");
+            }
+            purged.clone()
+        }
+        Start::Now => executed.clone(),
+        Start::After(set) => {
+            let lacking = set.minus(executed);
+            if !lacking.is_empty() {
+                return Err(refused(format!(
+                    "source {} does not have the transactions {lacking} that source.start names; its gtid_executed is {executed}",
+                    server.name
+                )));
+            }
+            set.clone()
+        }
+        Start::At { file, at } => gtids_before(conn, server, file, *at).await?,
+    };
+    Ok(Place { gtids, ..Place::default() })
+}
+
+/// The transactions before a place of a binlog file, from the server's own list of its events.
+async fn gtids_before(conn: &mut Conn, server: &Server, file: &str, at: u64) -> Result<GtidSet, Unusable> {
+    let refused = |text: String| Unusable::Refused(format!("source.start = \"{file}:{at}\": {text}"));
+    let mut before: Option<GtidSet> = None;
+    // Where the events listed so far end; a transaction may begin behind the head, and behind each transaction.
+    let mut end = 4;
+    loop {
+        let page = format!("SHOW BINLOG EVENTS IN '{}' FROM {end} LIMIT {EVENTS_PAGE}", file.replace(['\'', '\\'], ""));
+        let rows: Vec<(String, u64, String, u32, u64, String)> =
+            conn.query(page).await.map_err(|error| match &error {
+                mysql_async::Error::Server(error) => {
+                    refused(format!("{}. SHOW BINARY LOGS lists the source's files", error.message))
+                }
+                _ => server.unusable(&error),
+            })?;
+        let n_rows = rows.len() as u64;
+        for (_, begin, kind, _, event_end, info) in rows {
+            let begins = kind.to_ascii_lowercase().starts_with("gtid") || matches!(kind.as_str(), "Rotate" | "Stop");
+            match (kind.as_str(), &mut before) {
+                ("Previous_gtids", _) => before = Some(set(server, &info)?),
+                (_, Some(gtids)) if begins && begin >= at => {
+                    // Of the file's head no transaction is a part.
+                    if begin == at || at <= 4 {
+                        return Ok(gtids.clone());
+                    }
+                    return Err(refused(format!("no transaction begins there; one begins at {begin}")));
+                }
+                (_, Some(gtids)) if begins => {
+                    if let Some(gtid) = info.split('\'').nth(1) {
+                        *gtids = gtids.union(&set(server, gtid)?);
+                    }
+                }
+                _ => {}
+            }
+            // Inner events of a compressed transaction are listed with the place of their envelope.
+            end = end.max(event_end);
+        }
+        if n_rows < EVENTS_PAGE {
+            return match before {
+                Some(gtids) if end == at => Ok(gtids),
+                _ => Err(refused(format!("no transaction begins there; the file ends at {end}"))),
+            };
+        }
+    }
+}
+
+fn set(server: &Server, text: &str) -> Result<GtidSet, Unusable> {
+    text.parse().map_err(|wrong: String| {
+        Unusable::Refused(format!("source {} names a GTID set that is not understood: {wrong}", server.name))
+    })
+}
