@@ -103,7 +103,7 @@ pub fn text(areas: &[Area]) -> String {
                 true => format!("{}{}\x1b[0m", mark.colour(), mark.sign()),
                 false => mark.sign().to_owned(),
             };
-            out += &format!("  {sign} {name:<28} {found}\n");
+            out += &format!("  {sign} {name:<31} {found}\n");
             why.lines().for_each(|line| out += &format!("      {line}\n"));
             match remedy {
                 Some(Remedy::Sql(statements)) => {

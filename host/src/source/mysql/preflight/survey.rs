@@ -89,7 +89,7 @@ async fn clock(conn: &mut Conn) -> Result<Check, Error> {
     let server: i64 = conn.query_first(query).await?.unwrap_or_default();
     // The answer was made somewhere between the question and now.
     let off_us = server - (before + now_us()) / 2;
-    let found = format!("{:+.3} s from ours", off_us as f64 / 1e6);
+    let found = format!("{} ms from ours", off_us / 1000);
     let verdict = match off_us.abs() > CLOCK_OFF_MAX_US {
         true => Verdict::Warning {
             why: "lag and the age of the checkpoint are measured by both clocks".into(),
