@@ -1,6 +1,5 @@
 //! `hindsight doctor` on real servers and files: what is red is mended by what is printed, executed as it is printed.
 
-use std::collections::BTreeSet;
 use std::net::TcpListener;
 
 use hindsight_tests::live::Live;

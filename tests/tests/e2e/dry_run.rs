@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use hindsight_tests::dump;
 use hindsight_tests::generator::DEMO;
@@ -10,8 +11,8 @@ use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::{self, OnOwnerChange};
 use hindsight_tests::pipeline::{Pipeline, Place, Rule, TABLE, assert_same, fixture};
 use hindsight_tests::program::Folder;
+use rusqlite::Connection;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags};
 use serde_json::{Map, Value, json};
 
 /// Rows as JSON by their primary key's values.
@@ -28,11 +29,10 @@ fn key(row: &Map<String, Value>, rule: Rule) -> String {
     key_columns(rule).iter().map(|column| row[*column].to_string()).collect::<Vec<_>>().join(" ")
 }
 
-/// The table as it is in the file; none without a file.
+/// The table as it is in the file.
 fn table(place: &Place, rule: Rule) -> Rows {
-    let Ok(connection) = Connection::open_with_flags(place.database(), OpenFlags::SQLITE_OPEN_READ_ONLY) else {
-        return Rows::new();
-    };
+    // Opened to be written, or its write-ahead log would stay behind.
+    let connection = Connection::open(place.database()).expect("open the history");
     let mut statement = connection.prepare(&format!("SELECT * FROM {TABLE}")).expect("the table is there");
     let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
     let mut found = statement.query([]).expect("read the table");
@@ -76,12 +76,14 @@ fn written(mut rows: Rows, writes: &[Value], rule: Rule) -> Rows {
     rows
 }
 
-/// Every file of the folder with its bytes.
-fn files(place: &Place) -> BTreeMap<String, Vec<u8>> {
+/// Every file of the folder with the length and the checksum of its bytes.
+fn files(place: &Place) -> BTreeMap<String, (usize, u32)> {
     let entries = fs::read_dir(place.0.path()).expect("read the folder").map(|entry| entry.expect("an entry"));
-    entries
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).expect("read a file")))
-        .collect()
+    let file = |path: &Path| {
+        let bytes = fs::read(path).expect("read a file");
+        (bytes.len(), crc32fast::hash(&bytes))
+    };
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), file(&entry.path()))).collect()
 }
 
 #[test]
@@ -101,7 +103,7 @@ fn a_dry_run_shows_what_run_then_writes_and_changes_no_byte() {
         assert_same(&table(&place, rule), &written(Rows::new(), &from_nothing, rule), "an empty history");
 
         fs::write(&file, &bytes).expect("write the whole file");
-        let (before, rows) = (files(&place), table(&place, rule));
+        let (rows, before) = (table(&place, rule), files(&place));
         let from_the_checkpoint = dry_run(&place, usize::MAX);
         assert!(from_the_checkpoint.len() > 5_000, "{rule:?}: {} rows", from_the_checkpoint.len());
         assert_eq!(files(&place), before, "{rule:?}: no byte is changed, and no file is made");
@@ -124,7 +126,7 @@ fn the_limit_ends_it_and_people_get_a_table() {
     let first = &all[0];
     assert_eq!(first["op"], "upsert");
     assert_eq!(first["cause"]["table"], "shop.item_assets");
-    assert_eq!(first["cause"]["op"], "c");
+    assert_eq!(first["cause"]["op"], "u", "what closes a row comes before what opens one");
     assert!(first["cause"]["place"].as_str().is_some_and(|place| place.contains("(gtid ")), "{first}");
     let shown = place.0.hindsight(&["dry-run"]);
     assert_eq!(shown.exit, Some(0), "{}", shown.err);
@@ -191,7 +193,7 @@ fn beside_a_running_pipeline_it_disturbs_nothing_and_what_is_stopped_it_continue
     running.assert_runs();
     running.stop();
     server.sql("UPDATE shop.item_assets SET asset_info = 'moved', registered_at = '2025-02-01' WHERE id IN (1, 2)");
-    let (before, rows) = (files(&place), table(&place, Rule::ByOwner));
+    let (rows, before) = (table(&place, Rule::ByOwner), files(&place));
     let shown = dry_run(&place, 100);
     assert_eq!(files(&place), before);
     assert!(shown.len() >= 4, "{}", json!(shown));
