@@ -34,7 +34,7 @@ fn table(place: &Place, rule: Rule) -> Rows {
     // Opened to be written, or its write-ahead log would stay behind.
     let connection = Connection::open(place.database()).expect("open the history");
     let mut statement = connection.prepare(&format!("SELECT * FROM {TABLE}")).expect("the table is there");
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut found = statement.query([]).expect("read the table");
     let mut rows = Rows::new();
     while let Some(row) = found.next().expect("read a row") {
