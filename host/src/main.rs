@@ -8,7 +8,7 @@ use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
-use hindsight::commands::{audit, dry_run, query, rule_test, run, validate};
+use hindsight::commands::{audit, doctor, dry_run, query, rule_test, run, validate};
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
@@ -39,6 +39,7 @@ fn dispatch(command: Command) -> Outcome<()> {
             let end = if args.to_end { End::AsOpened } else { End::Never };
             runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.json.json))
         }
+        Command::Doctor(args) => runtime()?.block_on(doctor::doctor(&args.file.config, args.json.json)),
         Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),
         Command::Audit(args) => audit::audit(&args),
