@@ -1,5 +1,6 @@
 //! Turns a configuration into concrete parts. The only place that names implementations.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -173,13 +174,9 @@ async fn source(
     identity: &str,
 ) -> Outcome<(Box<dyn Source>, watch::Receiver<SourceState>)> {
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
-    let zone = config.source.zone.clone();
-    let batch_changes_max = config.rule.limits.batch_changes;
     match &config.source.kind {
         SourceKind::BinlogFile { files } => {
-            let files = files.clone();
-            let settings =
-                BinlogFileSettings { files, tables, zone, batch_changes_max, batch_bytes_max: BATCH_BYTES_MAX };
+            let settings = binlog_file_settings(config, files, &tables);
             let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
             // Files are always there.
             let (_, state) = watch::channel(SourceState::Connected("files".into()));
@@ -189,19 +186,30 @@ async fn source(
             let settings = MysqlSettings {
                 servers: servers(mysql)?,
                 tables,
-                zone,
+                zone: config.source.zone.clone(),
                 start: mysql.start.clone(),
                 heartbeat: mysql.heartbeat,
                 reader: MysqlSettings::reader(identity, mysql.server_id),
                 pipeline: config.name.clone(),
                 end,
-                batch_changes_max,
+                batch_changes_max: config.rule.limits.batch_changes,
                 batch_bytes_max: BATCH_BYTES_MAX,
             };
             let source = Mysql::open(settings, start).await.map_err(|error| Failure::source(error, false))?;
             let state = source.state();
             Ok((Box::new(source), state))
         }
+    }
+}
+
+/// How these files, all of the configuration's or some, are read.
+pub fn binlog_file_settings(config: &Config, files: &[PathBuf], tables: &TableFilter) -> BinlogFileSettings {
+    BinlogFileSettings {
+        files: files.to_vec(),
+        tables: tables.clone(),
+        zone: config.source.zone.clone(),
+        batch_changes_max: config.rule.limits.batch_changes,
+        batch_bytes_max: BATCH_BYTES_MAX,
     }
 }
 
@@ -222,7 +230,7 @@ fn identity(config: &Config) -> String {
 const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// What a checkpoint is tied to: another text is another source.
-fn source_identity(config: &Config) -> String {
+pub fn source_identity(config: &Config) -> String {
     let kind = match config.source.kind {
         SourceKind::BinlogFile { .. } => "binlog-file",
         SourceKind::Mysql(_) => "mysql",

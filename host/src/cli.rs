@@ -75,6 +75,10 @@ pub enum Command {
     Rule(RuleCommand),
     /// Check a configuration and its rule, and say what is configured.
     Validate(Validate),
+    /// Check everything outside (server, rights, logs, files, port) and say what mends each fault.
+    ///
+    /// Exit code 3 when something is red, 0 when all is green or yellow.
+    Doctor(Doctor),
     /// Write a commented configuration to start from.
     Init(Init),
 }
@@ -96,6 +100,14 @@ pub struct Json {
 
 #[derive(Debug, Args)]
 pub struct Validate {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
     #[command(flatten)]
     pub file: ConfigFile,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use crate::oracle::{CountTable, HistoryTable};
+use crate::oracle::{self, Change, CountTable, HistoryTable, OnOwnerChange};
 use crate::program::{Answer, Folder, binary};
 use crate::tables;
 
@@ -60,10 +60,7 @@ impl Pipeline<'_> {
     /// The same in a folder that has a history already.
     pub fn configure(&self, place: &Place) {
         let Pipeline { rule, settings, files, table, time_zone, batch } = self;
-        let component = match rule {
-            Rule::ByOwner => "builtin:scd2-by-owner".to_owned(),
-            Rule::CountChanges => component("count-changes").display().to_string(),
-        };
+        let component = rule.component();
         let text = format!(
             "name = \"item-assets\"\n\
              [source]\nkind = \"binlog-file\"\nfiles = {files:?}\ntables = [{table:?}]\ntime-zone = {time_zone:?}\n\
@@ -78,6 +75,17 @@ impl Pipeline<'_> {
         let place = self.place();
         let answer = place.run();
         (place, answer)
+    }
+}
+
+impl Rule {
+    /// As a configuration names it.
+    #[track_caller]
+    pub fn component(self) -> String {
+        match self {
+            Rule::ByOwner => "builtin:scd2-by-owner".to_owned(),
+            Rule::CountChanges => component("count-changes").display().to_string(),
+        }
     }
 }
 
@@ -103,6 +111,18 @@ impl Place {
     #[track_caller]
     pub fn counts(&self) -> CountTable {
         tables::read_counts(&self.database(), TABLE).expect("read the counts")
+    }
+
+    /// The table of this rule is what the oracle makes of these changes.
+    #[track_caller]
+    pub fn assert_is(&self, rule: Rule, changes: &[Change], what: &str) {
+        match rule {
+            Rule::ByOwner => {
+                let wanted = oracle::scd2_by_owner(changes, OnOwnerChange::Close).table;
+                assert_same(&self.history(), &wanted, what);
+            }
+            Rule::CountChanges => assert_same(&self.counts(), &oracle::count_changes(changes), what),
+        }
     }
 
     /// The position that the history has durably; none before the first commit.

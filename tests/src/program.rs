@@ -76,6 +76,13 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// Sends a signal by its name, such as `TERM`.
+#[track_caller]
+pub fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().expect("run kill");
+    assert!(status.success(), "kill -{name} ended with {status}");
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository")

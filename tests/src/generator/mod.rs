@@ -8,6 +8,7 @@ mod sql;
 use std::collections::HashMap;
 
 use crate::oracle::{Change, Op, Row};
+pub use sql::write_transactions;
 
 /// The table that the load writes.
 pub const SCHEMA: &str = "\
@@ -107,6 +108,12 @@ impl Load {
 }
 
 impl Transaction {
+    /// Several transactions as one, which commits when the last of them would have.
+    pub fn merged(transactions: Vec<Transaction>) -> Self {
+        let commit_us = transactions.last().expect("one transaction at least").commit_us;
+        Transaction { commit_us, statements: transactions.into_iter().flat_map(|each| each.statements).collect() }
+    }
+
     pub fn changes(&self) -> Vec<Change> {
         let change = |op, before, after| Change { op, time_us: self.commit_us, before, after };
         let mut changes = Vec::new();

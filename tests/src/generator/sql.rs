@@ -12,17 +12,25 @@ const PACKET_BYTES: usize = 48 << 10;
 impl Load {
     /// The SQL that makes exactly this load of an empty table, for the `mysql` client.
     pub fn write_sql(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "USE shop;\nDELIMITER $$")?;
-        let mut packet = String::new();
-        for transaction in self.transactions() {
-            transaction.write_sql(&mut packet);
-            if packet.len() > PACKET_BYTES {
-                writeln!(out, "{packet}$$")?;
-                packet.clear();
-            }
-        }
-        writeln!(out, "{packet}DO 0;$$")
+        write_transactions(self.transactions(), out)
     }
+}
+
+/// The SQL of some transactions, to follow those that were written before them.
+pub fn write_transactions(
+    transactions: impl IntoIterator<Item = impl std::borrow::Borrow<Transaction>>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out, "USE shop;\nDELIMITER $$")?;
+    let mut packet = String::new();
+    for transaction in transactions {
+        transaction.borrow().write_sql(&mut packet);
+        if packet.len() > PACKET_BYTES {
+            writeln!(out, "{packet}$$")?;
+            packet.clear();
+        }
+    }
+    writeln!(out, "{packet}DO 0;$$\nDELIMITER ;")
 }
 
 impl Transaction {

@@ -1,12 +1,10 @@
 //! Ends and beginnings that are no kill: a file cut short, a batch done twice on purpose, a second process.
 
-use std::process::Command;
-
 use hindsight_tests::dump;
 use hindsight_tests::generator::DEMO;
-use hindsight_tests::oracle::{self, Change, OnOwnerChange};
+use hindsight_tests::oracle;
 use hindsight_tests::pipeline::{Pipeline, Place, Rule, TABLE, assert_same, byte, differences, fixture};
-use hindsight_tests::program::{Answer, Folder};
+use hindsight_tests::program::{Answer, Folder, signal};
 use hindsight_tests::say::say;
 use rusqlite::Connection;
 
@@ -37,23 +35,13 @@ fn a_file_that_was_cut_gives_its_whole_transactions_and_the_whole_file_the_rest(
                 }
             }
             if whole > 0 {
-                assert_is(&place, rule, &changes[..whole], &format!("cut at {cut}"));
+                place.assert_is(rule, &changes[..whole], &format!("cut at {cut}"));
             }
             std::fs::write(&file, &bytes).expect("write the whole file");
             let answer = place.run();
             assert_eq!(answer.count("changes"), (changes.len() - whole) as u64, "cut at {cut}");
-            assert_is(&place, rule, &changes, &format!("the whole file after a cut at {cut}"));
+            place.assert_is(rule, &changes, &format!("the whole file after a cut at {cut}"));
         }
-    }
-}
-
-#[track_caller]
-fn assert_is(place: &Place, rule: Rule, changes: &[Change], what: &str) {
-    match rule {
-        Rule::ByOwner => {
-            assert_same(&place.history(), &oracle::scd2_by_owner(changes, OnOwnerChange::Close).table, what);
-        }
-        Rule::CountChanges => assert_same(&place.counts(), &oracle::count_changes(changes), what),
     }
 }
 
@@ -76,7 +64,7 @@ fn a_batch_done_twice_on_purpose_is_seen_by_count_changes_and_hidden_by_scd2() {
             counts.len()
         ));
         assert!(wrong.len() > 100, "count-changes shows it: {wrong:?}");
-        assert_is(&twice(Rule::ByOwner), Rule::ByOwner, &DEMO.list(), "scd2-by-owner hides it");
+        twice(Rule::ByOwner).assert_is(Rule::ByOwner, &DEMO.list(), "scd2-by-owner hides it");
     }
 }
 
@@ -105,13 +93,8 @@ fn the_slower_of_two_processes_on_one_history_stops_at_its_next_commit() {
         for word in ["item-assets", "moved by another process", "one process per pipeline"] {
             assert!(slow.err.contains(word), "{word:?} is not in: {}", slow.err);
         }
-        assert_is(&place, rule, &DEMO.list(), "after both");
+        place.assert_is(rule, &DEMO.list(), "after both");
     }
-}
-
-fn signal(name: &str, process: u32) {
-    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().expect("run kill");
-    assert!(status.success(), "kill -{name} ended with {status}");
 }
 
 /// Whether no process is within a transaction of the history.
@@ -163,5 +146,5 @@ fn a_history_is_not_gone_on_with_by_another_rule_source_table_or_name() {
 
     place.0.write("hindsight.toml", configured);
     assert!(place.run().count("changes") > 0);
-    assert_is(&place, Rule::ByOwner, &DEMO.list(), "after all refusals");
+    place.assert_is(Rule::ByOwner, &DEMO.list(), "after all refusals");
 }

@@ -21,7 +21,7 @@ pub struct Snapshot {
     table: String,
     pipeline: String,
     /// As it was when the snapshot was taken.
-    checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<Checkpoint>,
     /// Nobody had it open then, so no lock is held: whoever begins to write makes this a picture of nothing.
     unlocked: bool,
     prepared: Option<Prepared>,
@@ -56,6 +56,12 @@ impl Snapshot {
             false => Ledger::default(),
         };
         Ok(Standing { checkpoint: self.checkpoint.clone(), ledger })
+    }
+
+    /// Whether a pipeline has written to the file before.
+    pub fn is_ours(&self) -> Result<bool, SinkError> {
+        let unfit = |error| SinkError::Unfit(format!("look at history {}: {error}", self.path.display()));
+        self.connection.table_exists(None, "hindsight_checkpoint").map_err(unfit)
     }
 
     /// Refuses a table that the rule does not write, as a pipeline would; one that is not there yet is an empty one.

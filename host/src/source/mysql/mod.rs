@@ -139,10 +139,12 @@ impl Mysql {
             }
             let event = match session.stream.ready().await? {
                 Some(event) => event,
-                // What is here goes out at once: nothing waits for more.
-                None if walk.has_whole() => return Ok(walk.hand_out_whole()),
+                // What is here goes out at once: nothing waits for more. Inside a transaction there is more, and soon: a
+                // server sends up to its buffer's end, not to a transaction's.
+                None if walk.has_whole() && !walk.in_transaction() => return Ok(walk.hand_out_whole()),
                 None => {
-                    let patience = walk.has_moved().then(|| IDLE.saturating_sub(self.handed_out.elapsed()));
+                    let between = walk.has_moved() && !walk.in_transaction();
+                    let patience = between.then(|| IDLE.saturating_sub(self.handed_out.elapsed()));
                     match session.stream.wait(patience).await? {
                         Some(event) => event,
                         None => return Ok(walk.hand_out_whole()),

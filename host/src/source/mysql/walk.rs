@@ -128,6 +128,11 @@ impl Walk {
         }
     }
 
+    /// Whether the last event was one inside a transaction.
+    pub fn in_transaction(&self) -> bool {
+        self.changes.in_transaction()
+    }
+
     /// Whether whole transactions with changes are at hand.
     pub fn has_whole(&self) -> bool {
         self.changes.has_whole()
@@ -188,7 +193,9 @@ impl Walk {
         {
             return Err(self.damaged(&format!("transaction {gtid} comes a second time")));
         }
-        let Some(gtid) = finish(&mut self.changes, end)? else { return Ok(Taken::Next) };
+        let Some(gtid) = finish(&mut self.changes, end)? else {
+            return Err(self.damaged("a transaction ends that has not begun"));
+        };
         self.place.gtids.add(&gtid);
         (self.place.skip, self.place.crc) = (0, 0);
         self.place.time_us = self.changes.committed_us().unwrap_or(self.place.time_us);

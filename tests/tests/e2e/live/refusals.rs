@@ -1,0 +1,368 @@
+//! Everything that a live source refuses, made to happen on real servers. `docs/refusals.md` shows what was said; where it
+//! differs, this test says so, and leaves the new document in the target folder.
+
+use std::fs;
+
+use hindsight_tests::live::Live;
+use hindsight_tests::mysql::Mysql;
+use hindsight_tests::pipeline::Place;
+use hindsight_tests::program::{Answer, binary, repository};
+use hindsight_tests::steps::Steps;
+
+const DOCUMENT: &str = "docs/refusals.md";
+
+/// What the document begins with.
+const PREFACE: &str = "\
+# What is refused, and what it says
+
+A live source (`kind = \"mysql\"`) stops rather than write a history that might be wrong. This is each refusal as the program
+says it, made on a MySQL server by `tests/tests/e2e/live/refusals.rs`, which also holds this page to what it sees. Addresses,
+positions, UUIDs and folders are examples.
+
+Exit codes: 2 the configuration, 3 something outside is wrong before the first batch, 1 while running. What was committed
+before stays as it is, and the next start goes on behind it.
+";
+
+/// The document while it is made.
+struct Document {
+    text: String,
+    /// What differs from run to run, and what the document shows instead.
+    masks: Vec<(String, String)>,
+}
+
+impl Document {
+    fn section(&mut self, title: &str) {
+        self.text += &format!("\n## {title}\n\n| | exit | what it says |\n|---|---|---|\n");
+    }
+
+    /// One refusal: held to its exit code and to what must be in it, and written down.
+    #[track_caller]
+    fn refusal(&mut self, what: &str, answer: &Answer, exit: i32, words: &[&str]) {
+        assert_eq!(answer.exit, Some(exit), "{what}: {}{}", answer.out, answer.err);
+        assert!(!answer.err.contains("secret"), "{what}: the password is shown: {}", answer.err);
+        let said = match answer.err.strip_prefix("error: ").or(answer.err.split_once("\nerror: ").map(|(_, said)| said))
+        {
+            Some(said) => said,
+            // Faults of the configuration come as code frames.
+            None => &answer.err,
+        };
+        for word in words {
+            assert!(said.contains(word), "{what}: {word:?} is not in: {said}");
+        }
+        let said = self.masked(said.trim_end());
+        let lines = said.lines().filter(|line| !line.trim().is_empty());
+        // A text between backquotes; two of them where it holds one itself.
+        let code = |line: &str| {
+            let line = line.replace('|', "\\|");
+            if line.contains('`') { format!("`` {line} ``") } else { format!("`{line}`") }
+        };
+        self.text += &format!("| {what} | {exit} | {} |\n", lines.map(code).collect::<Vec<_>>().join("<br>"));
+    }
+
+    fn masked(&self, text: &str) -> String {
+        let mut masked = text.to_owned();
+        for (found, shown) in &self.masks {
+            masked = masked.replace(found, shown);
+        }
+        positions_masked(&masked)
+    }
+
+    fn mask(&mut self, found: impl Into<String>, shown: &str) {
+        self.masks.push((found.into(), shown.to_owned()));
+    }
+}
+
+/// `binlog.000002:1234` and `binlog.000002, position 1234` are `binlog.000002:4711`: places move with the server's version.
+fn positions_masked(text: &str) -> String {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("binlog.0") {
+        let name_end = at + "binlog.000001".len();
+        masked += &rest[..name_end.min(rest.len())];
+        rest = &rest[name_end.min(rest.len())..];
+        if let Some(number) = rest.strip_prefix(':') {
+            let digits = number.len() - number.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            // Round numbers are the test's own.
+            if digits > 0 && !["4", "999999999"].contains(&&number[..digits]) {
+                masked += ":4711";
+                rest = &number[digits..];
+            }
+        }
+    }
+    masked + rest
+}
+
+#[test]
+fn every_refusal_says_what_the_document_shows() {
+    let server = Mysql::start(&[]);
+    server.add_reader();
+    let mut document = Document { text: PREFACE.to_owned(), masks: Vec::new() };
+    document.mask(server.port().to_string(), "3306");
+    document.mask(server.uuid(), "3e11fa47-71ca-11e1-9e33-c80aa9429562");
+
+    renew(&server);
+    configuration(&mut document, &server);
+    settings(&mut document, &server);
+    account(&mut document, &server);
+    address_and_tls(&mut document, &server);
+    positions(&mut document, &server);
+    log(&mut document, &server);
+    processes(&mut document, &server);
+
+    let made = binary().ancestors().nth(2).expect("the program lies in <target>/<profile>").join("tests/refusals.md");
+    fs::write(&made, &document.text).expect("write the document as it should be");
+    let shown = fs::read_to_string(repository().join(DOCUMENT)).unwrap_or_default();
+    let first = shown.lines().zip(document.text.lines()).find(|(shown, made)| shown != made);
+    assert!(
+        shown == document.text,
+        "{DOCUMENT} is not what the program says: cp {} {DOCUMENT}\nthe first line that differs is\n{first:?}",
+        made.display()
+    );
+}
+
+fn renew(server: &Mysql) {
+    server.sql(&format!("DROP DATABASE IF EXISTS shop; RESET BINARY LOGS AND GTIDS; {}", Steps::SCHEMA));
+}
+
+fn configuration(document: &mut Document, server: &Mysql) {
+    document.section("The configuration");
+    let place = Live::of(server).place();
+    let text = fs::read_to_string(place.0.path().join("hindsight.toml")).expect("read the configuration");
+    let mut with = |what: &str, from: &str, to: &str, words: &[&str]| {
+        assert!(text.contains(from), "nothing to replace: {from}");
+        place.0.write("hindsight.toml", text.replace(from, to));
+        document.refusal(what, &place.run_to_end(), 2, words);
+    };
+    let never = "snapshot = \"never\"\n";
+    with("the first rows are asked for", never, "snapshot = \"initial\"\n", &["snapshot", "never"]);
+    with("`snapshot` is left out, which means the same", never, "", &["snapshot", "never"]);
+    with("a `start` that is none", "\"earliest\"", "\"yesterday\"", &["start", "yesterday", "earliest"]);
+}
+
+fn settings(document: &mut Document, server: &Mysql) {
+    document.section("The server's settings");
+    for (what, set, reset, words) in [
+        (
+            "column names are not in the log (MySQL's default)",
+            "SET GLOBAL binlog_row_metadata = 'MINIMAL'",
+            "SET GLOBAL binlog_row_metadata = 'FULL'",
+            ["binlog_row_metadata=MINIMAL", "SET PERSIST binlog_row_metadata"],
+        ),
+        (
+            "rows are logged in part",
+            "SET GLOBAL binlog_row_image = 'MINIMAL'",
+            "SET GLOBAL binlog_row_image = 'FULL'",
+            ["binlog_row_image=MINIMAL", "SET PERSIST binlog_row_image"],
+        ),
+        (
+            "statements are logged instead of rows",
+            "SET GLOBAL binlog_format = 'STATEMENT'",
+            "SET GLOBAL binlog_format = 'ROW'",
+            ["binlog_format=STATEMENT", "SET PERSIST binlog_format"],
+        ),
+        (
+            "JSON documents are logged in part",
+            "SET GLOBAL binlog_row_value_options = 'PARTIAL_JSON'",
+            "SET GLOBAL binlog_row_value_options = ''",
+            ["binlog_row_value_options=PARTIAL_JSON", "SET PERSIST binlog_row_value_options"],
+        ),
+        (
+            "transactions may have no GTID",
+            "SET GLOBAL gtid_mode = 'ON_PERMISSIVE'",
+            "SET GLOBAL gtid_mode = 'ON'",
+            ["gtid_mode=ON_PERMISSIVE", "SET PERSIST gtid_mode"],
+        ),
+    ] {
+        server.sql(set);
+        let (_, answer) = Live::of(server).run_to_end();
+        server.sql(reset);
+        document.refusal(what, &answer, 3, &words);
+    }
+    let bare = Mysql::start(&["--skip-log-bin", "--gtid-mode=OFF", "--enforce-gtid-consistency=OFF", "--tls-version="]);
+    bare.add_reader();
+    bare.sql(Steps::SCHEMA);
+    document.mask(bare.port().to_string(), "3306");
+    let (_, answer) = Live::of(&bare).run_to_end();
+    document.refusal(
+        "there is no binlog, and there are no GTIDs: all faults are said at once",
+        &answer,
+        3,
+        &["log_bin=OFF", "gtid_mode=OFF"],
+    );
+    let (_, answer) = Live { source: "tls = \"required\"", ..Live::of(&bare) }.run_to_end();
+    document.section("TLS, where the server offers none");
+    document.refusal("`tls = \"required\"`", &answer, 3, &["TLS", "required"]);
+}
+
+fn account(document: &mut Document, server: &Mysql) {
+    document.section("The account");
+    server.add_user("nobody", "secret", "USAGE");
+    server.add_user("half", "secret", "SELECT, REPLICATION SLAVE");
+    let as_user = |user: &str| Live { urls: vec![server.url_of(user)], ..Live::default() }.run_to_end().1;
+    document.refusal("a wrong password", &as_user("repl:secretive"), 3, &["repl", "password"]);
+    document.refusal("an account without any right", &as_user("nobody:secret"), 3, &["REPLICATION SLAVE", "GRANT "]);
+    document.refusal(
+        "an account that may not ask for the log's end",
+        &as_user("half:secret"),
+        3,
+        &["REPLICATION CLIENT", "GRANT "],
+    );
+    // The accounts' statements are in the log.
+    renew(server);
+}
+
+fn address_and_tls(document: &mut Document, server: &Mysql) {
+    document.section("The address, and TLS");
+    let at = |url: String, source: &str| Live { urls: vec![url], source, ..Live::default() }.run_to_end().1;
+    let answer = at("mysql://repl:secret@no-such-host.invalid:3306".into(), "");
+    document.refusal("a host that is not known", &answer, 3, &["no-such-host.invalid:3306"]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+    document.mask(free.port().to_string(), "3306");
+    let answer = at(format!("mysql://repl:secret@{free}"), "");
+    document.refusal("nobody listens there", &answer, 3, &[&free.to_string()]);
+    let ca = server.file("ca.pem").display().to_string();
+    document.mask(ca.clone(), "ca.pem");
+    let verified = |mode: &str, ca: &str| at(server.url(), &format!("tls = \"{mode}\"\n{ca}"));
+    let good = verified("verify-ca", &format!("tls-ca = {ca:?}"));
+    assert_eq!(good.exit, Some(0), "{}", good.err);
+    let answer = verified("verify-identity", &format!("tls-ca = {ca:?}"));
+    document.refusal("the certificate is made out for another name", &answer, 3, &["verify-identity", "tls-ca"]);
+    let answer = verified("verify-ca", "");
+    document.refusal("the certificate is signed by nobody known", &answer, 3, &["verify-ca", "tls-ca"]);
+}
+
+fn positions(document: &mut Document, server: &Mysql) {
+    document.section("Where to begin, and to go on");
+    renew(server);
+    let mut steps = Steps::default();
+    server.sql(&steps.mixed(1, 8));
+    let done = server.executed();
+    let place = done_so_far(server);
+    server.sql(&steps.mixed(101, 4));
+    let start = |start: &str| Live { start, ..Live::of(server) }.run_to_end().1;
+    document.refusal("a position inside a transaction", &start("binlog.000001:200"), 3, &["binlog.000001:200"]);
+    document.refusal("a file that is not there", &start("binlog.000099:4"), 3, &["binlog.000099"]);
+    document.refusal(
+        "transactions that the server never had",
+        &start("4e11fa47-71ca-11e1-9e33-c80aa9429562:1-7"),
+        3,
+        &["4e11fa47-71ca-11e1-9e33-c80aa9429562:1-7"],
+    );
+    server.sql("FLUSH BINARY LOGS");
+    let newest = server.sql("SHOW BINARY LOG STATUS");
+    server.sql(&format!("PURGE BINARY LOGS TO '{}'", newest.split('\t').next().expect("a file")));
+    let missing = server.gtid_set(&format!("SELECT GTID_SUBTRACT(@@global.gtid_purged, '{done}')"));
+    document.refusal("a checkpoint whose next transactions were purged", &place.run_to_end(), 3, &["purged", &missing]);
+    document.refusal("a start that was purged", &start(&done), 3, &["purged", &missing]);
+
+    renew(server);
+    server.sql(&Steps::default().mixed(1, 3));
+    document.refusal("a server that was set back behind the checkpoint", &place.run_to_end(), 3, &[&server.uuid()]);
+    let other = Mysql::start(&["--server-id=2"]);
+    other.add_reader();
+    other.sql(Steps::SCHEMA);
+    document.mask(other.port().to_string(), "3307");
+    Live::of(&other).configure(&place);
+    document.refusal(
+        "another server, which never had what was read",
+        &place.run_to_end(),
+        3,
+        &[&other.port().to_string()],
+    );
+    Live { table: "shop.*", ..Live::of(server) }.configure(&place);
+    document.mask(place.database().display().to_string(), "history.db");
+    document.refusal("a history of other tables", &place.run_to_end(), 2, &["another source", "shop.*"]);
+}
+
+/// A pipeline that has read all that is there.
+fn done_so_far(server: &Mysql) -> Place {
+    let (place, answer) = Live::of(server).run_to_end();
+    assert_eq!(answer.exit, Some(0), "{}", answer.err);
+    assert!(place.checkpoint().is_some(), "it has a checkpoint");
+    place
+}
+
+fn log(document: &mut Document, server: &Mysql) {
+    document.section("What the log holds");
+    let update = "UPDATE shop.item_assets SET asset_info = 'x' WHERE id = 3;";
+    for (what, sql, exit, words) in [
+        (
+            "a session logs a statement instead of rows",
+            format!("SET SESSION binlog_format = STATEMENT; {update}"),
+            1,
+            ["shop.item_assets", "binlog_format=ROW"],
+        ),
+        (
+            "a session logs rows in part, without a column that the rule needs",
+            format!("SET SESSION binlog_row_image = MINIMAL; {update}"),
+            1,
+            ["shop.item_assets", "binlog_row_image=FULL"],
+        ),
+        (
+            "an XA transaction changes the table",
+            format!("XA START 'a'; {update} XA END 'a'; XA PREPARE 'a'; XA COMMIT 'a';"),
+            1,
+            ["XA PREPARE", "shop.item_assets"],
+        ),
+        ("the table is emptied", "TRUNCATE TABLE shop.item_assets;".into(), 1, ["TRUNCATE", "new history"]),
+        ("the table is dropped", "DROP TABLE shop.item_assets;".into(), 1, ["DROP TABLE", "new history"]),
+        (
+            "the table gets a shape that the rule's history cannot hold",
+            "DELETE FROM shop.item_assets; ALTER TABLE shop.item_assets MODIFY COLUMN asset_info INT NOT NULL;
+             INSERT INTO shop.item_assets VALUES (900, 1, 5, '2025-06-01');"
+                .into(),
+            1,
+            ["asset_info varchar(255)", "asset_info int"],
+        ),
+        (
+            "the table loses a column that the rule needs",
+            "ALTER TABLE shop.item_assets DROP COLUMN owner_id; INSERT INTO shop.item_assets VALUES (900, 'x', '2025-06-01');".into(),
+            1,
+            ["owner_id", "schema changed"],
+        ),
+    ] {
+        renew(server);
+        server.sql(&Steps::default().mixed(1, 11));
+        let place = Live::of(server).place();
+        let mut running = place.follow();
+        place.wait_until_all_is_done(server, &mut running);
+        server.sql(&sql);
+        document.refusal(what, &running.end(), exit, &words);
+    }
+    renew(server);
+    server.sql(&format!("SET GLOBAL binlog_row_metadata = 'MINIMAL'; {}", Steps::default().mixed(1, 3)));
+    server.sql("SET GLOBAL binlog_row_metadata = 'FULL'");
+    let (_, answer) = Live::of(server).run_to_end();
+    document.refusal(
+        "the oldest part of the log is from before the setting was right",
+        &answer,
+        3,
+        &["shop.item_assets", "binlog_row_metadata=MINIMAL"],
+    );
+}
+
+fn processes(document: &mut Document, server: &Mysql) {
+    document.section("Two processes");
+    renew(server);
+    let mut steps = Steps::default();
+    server.sql(&steps.mixed(1, 3));
+    let place = Live::of(server).place();
+    let mut running = place.follow();
+    place.wait_until_all_is_done(server, &mut running);
+    document.refusal("a second process of this pipeline", &place.run_to_end(), 3, &["item-assets"]);
+    // Whoever has the same identity takes its place at the server: here a replica that was given its UUID.
+    let replicas = server.sql("SHOW REPLICAS");
+    let uuid = replicas.trim_end().rsplit('\t').next().expect("the last column is the UUID").to_owned();
+    let mut twin = Mysql::start(&["--server-id=2", "--skip-replica-start"]);
+    twin.kill();
+    fs::write(twin.file("auto.cnf"), format!("[auto]\nserver-uuid={uuid}\n")).expect("write the server's identity");
+    twin.start_again(&[]);
+    assert_eq!(twin.uuid(), uuid);
+    twin.follow(server);
+    document.refusal(
+        "another reader of the log with this pipeline's identity",
+        &running.end(),
+        1,
+        &["server_uuid/server_id"],
+    );
+}
