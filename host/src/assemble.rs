@@ -1,5 +1,7 @@
 //! Turns a configuration into concrete parts. The only place that names implementations.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, anyhow};
 
 use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, SourceKind};
@@ -24,7 +26,9 @@ pub struct Parts {
 
 /// Loads the rule, opens the sink, and opens the source where the sink's checkpoint says.
 pub async fn parts(config: &Config, end: End) -> Outcome<Parts> {
-    parts_over(config, sink(config)?, end, &identity(config)).await
+    // The rule first: where it does not load, no history is made.
+    let rule = rule(config)?;
+    parts_over(config, rule, sink(config)?, end, &identity(config)).await
 }
 
 /// The same over a history that is only looked at, up to where the source's log ends now.
@@ -33,11 +37,16 @@ pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
     let history = history.map_err(|error| Failure::sink(error, false))?;
     // Another reader than the pipeline itself, which may be running.
     let identity = format!("{} dry-run {}", identity(config), std::process::id());
-    parts_over(config, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
+    parts_over(config, rule(config)?, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
 }
 
-async fn parts_over(config: &Config, mut sink: Box<dyn Sink>, end: End, identity: &str) -> Outcome<Parts> {
-    let rule = rule(config)?;
+async fn parts_over(
+    config: &Config,
+    rule: WasmRule,
+    mut sink: Box<dyn Sink>,
+    end: End,
+    identity: &str,
+) -> Outcome<Parts> {
     let pipeline = Pipeline {
         rule: rule.name().to_owned(),
         source: source_identity(config),
@@ -119,13 +128,9 @@ fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
 
 async fn source(config: &Config, start: Option<&Position>, end: End, identity: &str) -> Outcome<Box<dyn Source>> {
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
-    let zone = config.source.zone.clone();
-    let batch_changes_max = config.rule.limits.batch_changes;
     match &config.source.kind {
         SourceKind::BinlogFile { files } => {
-            let files = files.clone();
-            let settings =
-                BinlogFileSettings { files, tables, zone, batch_changes_max, batch_bytes_max: BATCH_BYTES_MAX };
+            let settings = binlog_file_settings(config, files, &tables);
             let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
             Ok(Box::new(source))
         }
@@ -133,18 +138,29 @@ async fn source(config: &Config, start: Option<&Position>, end: End, identity: &
             let settings = MysqlSettings {
                 servers: servers(mysql)?,
                 tables,
-                zone,
+                zone: config.source.zone.clone(),
                 start: mysql.start.clone(),
                 heartbeat: mysql.heartbeat,
                 reader: MysqlSettings::reader(identity, mysql.server_id),
                 pipeline: config.name.clone(),
                 end,
-                batch_changes_max,
+                batch_changes_max: config.rule.limits.batch_changes,
                 batch_bytes_max: BATCH_BYTES_MAX,
             };
             let source = Mysql::open(settings, start).await.map_err(|error| Failure::source(error, false))?;
             Ok(Box::new(source))
         }
+    }
+}
+
+/// How these files, all of the configuration's or some, are read.
+pub fn binlog_file_settings(config: &Config, files: &[PathBuf], tables: &TableFilter) -> BinlogFileSettings {
+    BinlogFileSettings {
+        files: files.to_vec(),
+        tables: tables.clone(),
+        zone: config.source.zone.clone(),
+        batch_changes_max: config.rule.limits.batch_changes,
+        batch_bytes_max: BATCH_BYTES_MAX,
     }
 }
 
@@ -165,7 +181,7 @@ fn identity(config: &Config) -> String {
 const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// What a checkpoint is tied to: another text is another source.
-fn source_identity(config: &Config) -> String {
+pub fn source_identity(config: &Config) -> String {
     let kind = match config.source.kind {
         SourceKind::BinlogFile { .. } => "binlog-file",
         SourceKind::Mysql(_) => "mysql",

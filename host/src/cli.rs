@@ -61,6 +61,10 @@ pub enum Command {
     Rule(RuleCommand),
     /// Check a configuration and its rule, and say what is configured.
     Validate(Validate),
+    /// Check everything outside (server, rights, logs, files, port) and say what mends each fault.
+    ///
+    /// Exit code 3 when something is red, 0 when all is green or yellow.
+    Doctor(Doctor),
     /// Write a commented configuration to start from.
     Init(Init),
 }
@@ -89,10 +93,21 @@ pub struct Validate {
 }
 
 #[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
 pub struct Init {
     /// The file to write.
     #[arg(value_name = "PATH", default_value = defaults::FILE)]
     pub path: PathBuf,
+    /// For a live MySQL server, instead of recorded binlog files.
+    #[arg(long)]
+    pub live: bool,
     /// Overwrite a file that is there.
     #[arg(long)]
     pub force: bool,

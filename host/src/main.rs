@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
-use hindsight::commands::init::{self, Existing};
+use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
-use hindsight::commands::{audit, dry_run, query, rule_test, run, validate};
+use hindsight::commands::{audit, doctor, dry_run, query, rule_test, run, validate};
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
@@ -39,6 +39,7 @@ fn dispatch(command: Command) -> Outcome<()> {
             let end = if args.to_end { End::AsOpened } else { End::Never };
             runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.json.json))
         }
+        Command::Doctor(args) => runtime()?.block_on(doctor::doctor(&args.file.config, args.json.json)),
         Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),
         Command::Audit(args) => audit::audit(&args),
@@ -52,7 +53,10 @@ fn dispatch(command: Command) -> Outcome<()> {
             rule_inspect::rule_inspect(&inspected, subject.asked_for, args.json.json)
         }
         Command::Validate(args) => validate::validate(&args.file.config, args.json.json),
-        Command::Init(args) => init::init(&args.path, if args.force { Existing::Overwrite } else { Existing::Keep }),
+        Command::Init(args) => {
+            let template = if args.live { Template::Live } else { Template::Recorded };
+            init::init(&args.path, template, if args.force { Existing::Overwrite } else { Existing::Keep })
+        }
     }
 }
 

@@ -4,17 +4,18 @@
 //! million, DESIGN's figure). Builds the release program first where it is older than its sources.
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hindsight_tests::asset_log::{AssetLog, TABLE};
-use hindsight_tests::program::{Folder, repository};
+use hindsight_tests::measured::{build_program, rss_kib};
+use hindsight_tests::program::Folder;
 use hindsight_tests::rounds::{children_cpu, rate};
 
 fn main() -> ExitCode {
     let changes = if std::env::args().any(|argument| argument == "--long") { 5_000_000 } else { 1_000_000 };
-    build();
+    build_program();
     let folder = Folder::new();
     let log = AssetLog { changes, owners: 1_000_000, statements_per_transaction: 10, rows_per_statement: 1 };
     let path = folder.path().join("binlog.000001");
@@ -95,24 +96,12 @@ struct Sample {
 
 impl Sample {
     fn of(process: u32, log: &Path) -> Option<Self> {
+        let rss_kib = rss_kib(process)?;
         let process = Path::new("/proc").join(process.to_string());
-        let value = |text: &str, name: &str| -> Option<u64> {
-            text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
-        };
-        let rss_kib = value(&std::fs::read_to_string(process.join("status")).ok()?, "VmRSS:")?;
         let files = std::fs::read_dir(process.join("fd")).ok()?.flatten();
         let file = files.into_iter().find(|file| std::fs::read_link(file.path()).is_ok_and(|path| path == log))?;
         let info = std::fs::read_to_string(process.join("fdinfo").join(file.file_name())).ok()?;
-        Some(Sample { rss_kib, done: value(&info, "pos:")? })
+        let done = info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()?;
+        Some(Sample { rss_kib, done })
     }
-}
-
-/// A bench is built without the program, which is another package's.
-fn build() {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    command.current_dir(repository()).args(["build", "--quiet", "--workspace", "--bin", "hindsight"]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    assert!(command.status().expect("run cargo").success(), "the program builds");
 }

@@ -6,8 +6,30 @@ use std::path::Path;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
-/// Commented, and valid as it is.
-pub const TEMPLATE: &str = include_str!("init.toml");
+/// What the configuration is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Template {
+    Recorded,
+    Live,
+}
+
+impl Template {
+    /// Commented, and valid as it is.
+    fn text(self) -> &'static str {
+        match self {
+            Template::Recorded => include_str!("init.toml"),
+            Template::Live => include_str!("init_live.toml"),
+        }
+    }
+
+    /// What to do with it.
+    fn next(self) -> &'static str {
+        match self {
+            Template::Recorded => "name your binlog files and tables in it, then run `hindsight validate`",
+            Template::Live => "name your server and tables in it, then run `hindsight doctor`",
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
@@ -17,14 +39,14 @@ pub enum Existing {
 
 /// # Errors
 /// The file is there and shall be kept, or cannot be written: exit code 2.
-pub fn init(path: &Path, existing: Existing) -> Outcome<()> {
+pub fn init(path: &Path, template: Template, existing: Existing) -> Outcome<()> {
     let mut options = std::fs::OpenOptions::new();
     match existing {
         // The check and the making are one step, so that no file of another process is lost.
         Existing::Keep => options.write(true).create_new(true),
         Existing::Overwrite => options.write(true).create(true).truncate(true),
     };
-    let written = options.open(path).and_then(|mut file| file.write_all(TEMPLATE.as_bytes()));
+    let written = options.open(path).and_then(|mut file| file.write_all(template.text().as_bytes()));
     if let Err(error) = written {
         let shown = path.display();
         let text = match error.kind() {
@@ -33,6 +55,5 @@ pub fn init(path: &Path, existing: Existing) -> Outcome<()> {
         };
         return Err(Failure::usage(anyhow::anyhow!(text)));
     }
-    let next = "name your binlog files and tables in it, then run `hindsight validate`";
-    output::print(&format!("wrote {}; {next}\n", path.display()))
+    output::print(&format!("wrote {}; {}\n", path.display(), template.next()))
 }

@@ -1,6 +1,7 @@
 //! What each command does; `cli` says how it is typed.
 
 pub mod audit;
+pub mod doctor;
 pub mod dry_run;
 pub mod init;
 pub mod query;

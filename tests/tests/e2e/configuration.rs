@@ -91,11 +91,6 @@ fn what_is_required_is_named_when_it_is_missing() {
 
 #[test]
 fn parts_that_are_not_built_yet_are_refused_by_name() {
-    let live = "kind = \"mysql\"\nurl = \"mysql://repl:x@127.0.0.1:3306\"\nsnapshot = \"never\"\nstart = \"now\"";
-    refused(
-        ("kind = \"binlog-file\"\nfiles = [\"binlog.000001\"]", live),
-        &["a live MySQL source (kind = \"mysql\") is not built yet"],
-    );
     refused(
         ("[rule]", "[topic]\nbrokers = \"127.0.0.1:9092\"\nname = \"changes\"\n[rule]"),
         &["a topic is not built yet", "leave [topic] out"],
@@ -119,12 +114,75 @@ fn keys_of_parts_that_are_not_built_yet_are_checked_all_the_same() {
     refused(("path = \"history.db\"", "kind = \"starrocks\""), &["`fe` is missing in [sink]"]);
 }
 
+/// Replaces the recorded files by a server that is followed, with more keys.
+fn live(more: &str) -> (&'static str, String) {
+    let text = format!("kind = \"mysql\"\nurl = \"mysql://repl:x@127.0.0.1:3306\"\n{more}");
+    ("kind = \"binlog-file\"\nfiles = [\"binlog.000001\"]", text)
+}
+
+#[test]
+fn a_live_source_never_starts_without_a_word_about_the_rows_that_are_there() {
+    for (more, words) in [
+        ("", "snapshot = \"initial\" (the default) is not built yet"),
+        ("snapshot = \"initial\"", "snapshot = \"initial\" is not built yet"),
+        ("snapshot = \"when-needed\"", "snapshot = \"when-needed\" is not built yet"),
+    ] {
+        let (files, server) = live(more);
+        refused((files, &server), &[words, "write snapshot = \"never\""]);
+    }
+}
+
+#[test]
+fn keys_of_a_live_source_are_checked() {
+    for (more, words) in [
+        ("start = \"yesterday\"", &["`start` of [source] cannot be \"yesterday\"", "\"earliest\", \"now\""][..]),
+        ("start = \"binlog.000003:x\"", &["`x` is no position in binlog.000003"]),
+        ("start = \"3e11fa47:1\"", &["is no part of a GTID set: it begins with a UUID"]),
+        ("heartbeat = \"1\"", &["`heartbeat` of [source] cannot be \"1\"", "with a unit"]),
+        ("heartbeat = \"1ms\"", &["it lies between 100ms and 1h"]),
+        ("tls = \"require\"", &["did you mean \"required\"?"]),
+        ("tls-ca = \"ca.pem\"", &["`tls-ca` does not go with tls = \"preferred\"", "verify-ca"]),
+        ("server-id = 0", &["`server-id` of [source] is a number between 1 and 4294967295"]),
+        ("on-lost-position = \"resnapshot\"", &["on-lost-position = \"resnapshot\" is not built yet"]),
+        ("files = [\"x\"]", &["`files` does not go with kind = \"mysql\""]),
+    ] {
+        let (files, server) = live(&format!("snapshot = \"never\"\n{more}"));
+        refused((files, &server), words);
+    }
+    for (url, words) in [
+        ("\"127.0.0.1:3306\"", &["is not a MySQL address", "it begins with mysql://"][..]),
+        ("\"mysql://repl:x@:3306\"", &["no host"]),
+        ("\"mysql://repl:x@h:3306/shop\"", &["tables are named with their database"]),
+        ("\"mysql://repl:x@h?require_ssl=true\"", &["settings stand in [source] itself"]),
+        ("[]", &["`url` of [source] is empty"]),
+    ] {
+        let (files, server) = live("snapshot = \"never\"");
+        refused((files, &server.replace("\"mysql://repl:x@127.0.0.1:3306\"", url)), words);
+    }
+}
+
+#[test]
+fn a_live_configuration_is_shown_with_its_defaults_and_without_its_password() {
+    let folder = Folder::new();
+    let (files, server) = live("snapshot = \"never\"");
+    folder.write("hindsight.toml", LEAST.replace(files, &server.replace("repl:x@", "repl:s3cr3t-value@")));
+    let text = hindsight(&folder, &["validate"]);
+    assert_eq!(text.exit, Some(0), "{}", text.err);
+    for words in ["mysql://repl@127.0.0.1:3306", "earliest", "preferred", "5s"] {
+        assert!(text.out.contains(words), "{words} is not in {}", text.out);
+    }
+    let json = hindsight(&folder, &["validate", "--json"]);
+    assert_eq!(json.json()["source"]["url"][0], "mysql://repl@127.0.0.1:3306");
+    assert!(!(text.out + &json.out).contains("s3cr3t-value"));
+}
+
 #[test]
 fn keys_of_a_live_source_do_not_go_with_recorded_files() {
     for (key, value, why) in [
         ("url", "\"mysql://h\"", "recorded files are read without a server"),
         ("snapshot", "\"never\"", "no server to read a first state from"),
         ("start", "\"now\"", "reading starts at the first file's beginning"),
+        ("heartbeat", "\"1s\"", "recorded files are read without a server"),
     ] {
         let line = format!("files = [\"x\"]\n{key} = {value}");
         refused(
@@ -203,6 +261,15 @@ fn what_init_writes_validates_unchanged_and_is_not_overwritten_by_chance() {
     // The commented lines show defaults: with them in force nothing changes but what is typed.
     folder.write("mine.toml", text.replace("\n#time-zone", "\ntime-zone").replace("\n#limits", "\nlimits"));
     assert_eq!(hindsight(&folder, &["validate", "mine.toml"]).out, answer.out);
+
+    assert_eq!(hindsight(&folder, &["init", "live.toml", "--live"]).exit, Some(0));
+    let live = std::fs::read_to_string(folder.path().join("live.toml")).expect("init wrote the file");
+    let answer = hindsight(&folder, &["validate", "live.toml"]);
+    assert_eq!((answer.exit, answer.out.lines().next()), (Some(0), Some("live.toml is valid")), "{}", answer.err);
+    let commented = ["time-zone", "tls =", "heartbeat", "limits"];
+    let live = commented.iter().fold(live, |live, key| live.replace(&format!("\n#{key}"), &format!("\n{key}")));
+    folder.write("live.toml", live);
+    assert_eq!(hindsight(&folder, &["validate", "live.toml"]).out, answer.out);
 
     folder.write("mine.toml", "kept");
     let refused = hindsight(&folder, &["init", "mine.toml"]);

@@ -3,7 +3,9 @@
 mod compressed;
 mod configuration;
 mod demo_counts;
+mod doctor;
 mod documents;
+mod dry_run;
 mod foreign_plugins;
 mod kills;
 mod live;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 const HOMES: &[(&str, &[&str])] = &[
     ("wasmtime", &["rule/"]),
     ("rusqlite", &["sink/sqlite/"]),
+    ("mysql_async", &["source/mysql/"]),
+    ("futures_util", &["source/mysql/"]),
     ("zstd", &["source/"]),
     ("encoding_rs", &["source/"]),
     ("crc32fast", &["source/"]),

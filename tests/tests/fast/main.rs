@@ -6,6 +6,7 @@ mod damaged_logs;
 mod foreign_plugins;
 mod groups;
 mod linked_in;
+mod overlay;
 mod property;
 mod sink;
 mod source;

@@ -46,6 +46,12 @@ impl Snapshot {
         Ok(Some(Snapshot { connection, path, table, pipeline, checkpoint, unlocked, prepared: None }))
     }
 
+    /// Whether a pipeline has written to the file before.
+    pub fn is_ours(&self) -> Result<bool, SinkError> {
+        let unfit = |error| SinkError::Unfit(format!("look at history {}: {error}", self.path.display()));
+        self.connection.table_exists(None, "hindsight_checkpoint").map_err(unfit)
+    }
+
     /// Refuses a table that the rule does not write, as a pipeline would; one that is not there yet is an empty one.
     pub fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
         let place = table::Place { path: &self.path, table: &self.table, pipeline: &self.pipeline };

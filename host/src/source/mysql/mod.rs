@@ -76,6 +76,8 @@ pub struct Mysql {
     /// Where reading ends, as [`End::AsOpened`] says.
     last: Option<GtidSet>,
     handed_out: Instant,
+    /// The place it begins at is not handed out yet.
+    begins: bool,
     failed: Option<SourceError>,
     state: watch::Sender<SourceState>,
 }
@@ -113,8 +115,8 @@ impl Mysql {
                     }
                     let last = (settings.end == End::AsOpened).then(|| session.executed.clone());
                     let state = watch::Sender::new(SourceState::Connected(session.server.clone()));
-                    let (session, handed_out) = (Some(session), Instant::now());
-                    return Ok(Mysql { settings, walk, session, last, handed_out, failed: None, state });
+                    let (session, handed_out, begins) = (Some(session), Instant::now(), place.is_none());
+                    return Ok(Mysql { settings, walk, session, last, handed_out, begins, failed: None, state });
                 }
                 Err(reason) => reasons.push(reason.text().to_owned()),
             }
@@ -227,6 +229,10 @@ impl Source for Mysql {
     async fn next(&mut self) -> Result<Option<(Batch, Position)>, SourceError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
+        }
+        // Kept before anything is read: "now" must be the same now after a restart.
+        if std::mem::take(&mut self.begins) {
+            return Ok(self.walk.hand_out_whole());
         }
         loop {
             if self.is_done() {

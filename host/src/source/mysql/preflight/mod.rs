@@ -5,6 +5,7 @@
 
 mod rights;
 mod settings;
+mod survey;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use mysql_async::prelude::Queryable;
 
 use crate::source::TableFilter;
 use rights::Rights;
+
+pub use survey::survey;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ const VERSION_MIN: (u32, u32, u32) = (8, 0, 14);
 const RETENTION_MIN_S: u64 = 24 * 3600;
 
 /// What a remedy sets it to: a week.
-const RETENTION_S: u64 = 7 * 24 * 3600;
+pub const RETENTION_S: u64 = 7 * 24 * 3600;
 
 pub type Variables = BTreeMap<String, String>;
 
@@ -148,7 +148,8 @@ fn gtid_mode(found: &str, consistency: &str) -> Verdict {
     Verdict::refused(why, statements)
 }
 
-fn retention(variables: &Variables) -> Option<Check> {
+/// How long the server keeps its logs; none where it purges nothing by itself, or does not say.
+pub fn retention_s(variables: &Variables) -> Option<u64> {
     let number = |name: &str| variables.get(name).and_then(|value| value.parse::<u64>().ok());
     let seconds = match number("binlog_expire_logs_seconds")? {
         // The older setting, which servers before 8.4 still take.
@@ -156,10 +157,15 @@ fn retention(variables: &Variables) -> Option<Check> {
         seconds => seconds,
     };
     let by_hand = variables.get("binlog_expire_logs_auto_purge").is_some_and(|value| value.eq_ignore_ascii_case("OFF"));
+    (seconds > 0 && !by_hand).then_some(seconds)
+}
+
+fn retention(variables: &Variables) -> Option<Check> {
+    variables.get("binlog_expire_logs_seconds")?;
     let check = |found: String, verdict| Some(Check::new("retention", found, verdict));
-    if seconds == 0 || by_hand {
+    let Some(seconds) = retention_s(variables) else {
         return check("kept until somebody purges".into(), Verdict::Fine);
-    }
+    };
     let found = match seconds {
         0..3600 => format!("{seconds} s"),
         _ => format!("{:.1} h", seconds as f64 / 3600.0),

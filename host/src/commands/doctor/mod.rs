@@ -1,0 +1,181 @@
+//! `hindsight doctor`: looks at everything outside the process that a pipeline needs, and says what mends each fault.
+//!
+//! Nothing is changed, but for a file that is made in the history's folder and removed at once, to see that it can be.
+
+mod report;
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use crate::assemble;
+use crate::config::{Config, SourceKind};
+use crate::event::Position;
+use crate::failure::{Failure, Outcome};
+use crate::history::Checkpoint;
+use crate::output;
+use crate::sink::{SinkError, Snapshot};
+use crate::source::mysql::preflight;
+use crate::source::{BinlogFile, TableFilter};
+use report::{Area, Line, Mark};
+
+/// How long whoever holds the control port may take to answer.
+const CONTROL_MAX: Duration = Duration::from_secs(2);
+
+/// # Errors
+/// Exit code 2: the configuration. Exit code 3: something is red.
+pub async fn doctor(path: &Path, json: bool) -> Outcome<()> {
+    let config = Config::load(path)?;
+    let (sink, checkpoint) = sink(&config);
+    let mut areas = source(&config, checkpoint.map(|checkpoint| checkpoint.position)).await?;
+    areas.push(rule(&config));
+    areas.push(sink);
+    areas.extend(config.control.map(control));
+    if json {
+        output::print_json(&report::json(&areas))?;
+    } else {
+        output::print(&report::text(&areas))?;
+    }
+    match report::count(&areas, Mark::Red) {
+        0 => Ok(()),
+        1 => Err(Failure::outside(anyhow!("1 check is red"))),
+        n => Err(Failure::outside(anyhow!("{n} checks are red"))),
+    }
+}
+
+async fn source(config: &Config, position: Option<Position>) -> Outcome<Vec<Area>> {
+    let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
+    match &config.source.kind {
+        SourceKind::BinlogFile { files } => Ok(vec![recorded(config, files, &tables, position)]),
+        SourceKind::Mysql(mysql) => {
+            let mut areas = Vec::new();
+            for server in assemble::servers(mysql)? {
+                let checks = preflight::survey(&server, &tables, position.as_ref()).await;
+                let lines = checks.into_iter().map(Line::from).collect();
+                areas.push(Area { name: format!("source {}", server.name), lines });
+            }
+            Ok(areas)
+        }
+    }
+}
+
+fn recorded(config: &Config, files: &[PathBuf], tables: &TableFilter, position: Option<Position>) -> Area {
+    let open = |files: &[PathBuf], position: Option<&Position>| {
+        BinlogFile::open(assemble::binlog_file_settings(config, files, tables), position)
+    };
+    let mut lines: Vec<Line> = files
+        .iter()
+        .map(|file| {
+            let name = file.display().to_string();
+            match open(std::slice::from_ref(file), None) {
+                Ok(_) => Line::green("file", name),
+                Err(error) => Line::red("file", name, error.to_string()),
+            }
+        })
+        .collect();
+    if let Some(position) = position
+        && lines.iter().all(|line| line.mark == Mark::Green)
+    {
+        lines.push(match open(files, Some(&position)) {
+            Ok(_) => Line::green("checkpoint", "in these files"),
+            Err(error) => Line::red("checkpoint", "not in these files", error.to_string()),
+        });
+    }
+    Area { name: "source: recorded binlog files".into(), lines }
+}
+
+fn rule(config: &Config) -> Area {
+    let place = config.rule.component.to_string();
+    let line = match assemble::rule(config) {
+        Ok(rule) => {
+            let component = rule.component();
+            let (version, digest) = (&component.description.version, &component.digest[..12]);
+            Line::green("component", format!("{place} ({} {version}, sha256:{digest})", rule.name()))
+        }
+        Err(failure) => Line::red("component", place, failure.to_string()),
+    };
+    Area { name: "rule".into(), lines: vec![line] }
+}
+
+/// The history's file, and its checkpoint where there is one for this source.
+fn sink(config: &Config) -> (Area, Option<Checkpoint>) {
+    let path = &config.sink.path;
+    let shown = path.display().to_string();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut lines = vec![match writable(folder) {
+        Ok(()) => Line::green("folder", folder.display().to_string()),
+        Err(error) => Line::red("folder", folder.display().to_string(), format!("no file can be made in it: {error}"))
+            .with("Make the folder, or let this user write into it"),
+    }];
+    let mut checkpoint = None;
+    lines.push(match Snapshot::open(path, &config.sink.table, &config.name) {
+        Ok(None) => Line::green("file", format!("{shown} (the first run makes it)")),
+        Ok(Some(history)) => {
+            checkpoint.clone_from(&history.checkpoint);
+            match history.is_ours().and_then(|ours| Ok((ours, can_be_written(path)?))) {
+                Ok((ours, ())) => {
+                    let what = if ours { "a history of hindsight" } else { "an SQLite file without a history so far" };
+                    Line::green("file", format!("{shown}, {what}"))
+                }
+                Err(error) => Line::red("file", shown, error.to_string()),
+            }
+        }
+        Err(error) => {
+            Line::red("file", shown, error.to_string()).with("Name another sink.path, or move this file away")
+        }
+    });
+    let identity = assemble::source_identity(config);
+    if let Some(known) = &checkpoint
+        && known.source != identity
+    {
+        let why = format!("the configuration says `{identity}`: its checkpoint cannot be used");
+        let line = Line::red("checkpoint", format!("of `{}`", known.source), why);
+        lines.push(line.with(
+            "Restore the configuration, give this pipeline another `name` and `sink.table`, or start with a new file",
+        ));
+        checkpoint = None;
+    }
+    (Area { name: "sink".into(), lines }, checkpoint)
+}
+
+fn writable(folder: &Path) -> std::io::Result<()> {
+    let probe = folder.join(format!(".hindsight-doctor-{}", std::process::id()));
+    OpenOptions::new().write(true).create_new(true).open(&probe)?;
+    std::fs::remove_file(&probe)
+}
+
+fn can_be_written(path: &Path) -> Result<(), SinkError> {
+    let opened = OpenOptions::new().append(true).open(path);
+    opened.map(drop).map_err(|error| SinkError::Unfit(format!("write to {}: {error}", path.display())))
+}
+
+fn control(listen: SocketAddr) -> Area {
+    let line = match TcpListener::bind(listen) {
+        Ok(_) => Line::green("listen", format!("{listen} is free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => match answers(listen) {
+            true => Line::green("listen", format!("{listen} answers: a pipeline runs")),
+            false => Line::red("listen", format!("{listen} is taken"), "another program listens there".into())
+                .with("End that program, or write another control.listen"),
+        },
+        Err(error) => Line::red("listen", listen.to_string(), format!("nothing can listen there: {error}"))
+            .with("Write an address of this machine: listen = \"127.0.0.1:8787\""),
+    };
+    Area { name: "control".into(), lines: vec![line] }
+}
+
+/// Whether what listens there says that it is in health, as the control port of a pipeline does.
+fn answers(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, CONTROL_MAX)?;
+        stream.set_read_timeout(Some(CONTROL_MAX))?;
+        write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status)?;
+        Ok(String::from_utf8_lossy(&status).into_owned())
+    };
+    ask().is_ok_and(|status| status == "HTTP/1.1 200")
+}
