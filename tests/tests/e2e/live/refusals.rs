@@ -90,8 +90,7 @@ fn numbers_masked(text: &str) -> String {
         let in_file = masked.ends_with(':') && masked[..masked.len() - 1].ends_with(|c: char| c.is_ascii_digit());
         let is_place =
             in_file && masked.rfind("binlog.0").is_some_and(|name| name + "binlog.000001:".len() == masked.len());
-        let moves =
-            is_place || ["connection ", "KILL ", "' at "].iter().any(|word| masked.ends_with(word));
+        let moves = is_place || ["connection ", "KILL ", "' at "].iter().any(|word| masked.ends_with(word));
         // A file's first transaction begins at 4 in every version.
         masked += match &number[..end] {
             _ if masked.ends_with("begins at ") => "4790",
