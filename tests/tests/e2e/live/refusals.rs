@@ -248,8 +248,8 @@ fn address_and_tls(document: &mut Document, server: &Mysql, bare: Mysql) {
         3,
         &["verify-identity", "tls-ca"],
     );
-    let answer = verified(server, "verify-ca", "");
-    document.refusal("the certificate is signed by nobody known", &answer, 3, &["verify-ca", "tls-ca"]);
+    let answer = verified(server, "verify-identity", "");
+    document.refusal("the certificate is signed by nobody known", &answer, 3, &["verify-identity", "tls-ca"]);
 
     let [ca, certificate, key] =
         ["ca.pem", "server.pem", "server.key"].map(|name| fixture("tls").join(name).display().to_string());
@@ -260,16 +260,16 @@ fn address_and_tls(document: &mut Document, server: &Mysql, bare: Mysql) {
     // This account may only come by TLS, and so shows that there was some.
     named.add_reader();
     named.sql("ALTER USER 'repl'@'%' REQUIRE SSL");
-    let answer = verified(&named, "verify-ca", &own_ca);
+    let answer = verified(&named, "verify-identity", &own_ca);
     document.refusal(
         "the certificate is signed by another authority than `tls-ca`",
         &answer,
         3,
-        &["verify-ca", "tls-ca"],
+        &["verify-identity", "tls-ca"],
     );
     let answer = verified(&named, "disabled", "");
     document.refusal("the account may only come by TLS", &answer, 3, &["repl"]);
-    for (mode, ca) in [("required", ""), ("verify-ca", &*ca), ("verify-identity", &*ca)] {
+    for (mode, ca) in [("required", ""), ("verify-identity", &*ca)] {
         let answer = verified(&named, mode, ca);
         assert_eq!(answer.exit, Some(0), "tls = {mode:?}: {}", answer.err);
     }
