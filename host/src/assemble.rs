@@ -1,59 +1,64 @@
 //! Turns a configuration into concrete parts. The only place that names implementations.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use tokio::sync::watch;
+use tracing::info;
 
-use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, SourceKind};
+use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SourceKind};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
 use crate::judge::Stage;
-use crate::pipeline::Pipeline;
+use crate::ledger::{Ledger, Reason, RuleVersion};
+use crate::pipeline::{Opening, Pipeline};
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
 use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::mysql::{End, Server};
-use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Source, TableFilter};
+use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Source, SourceState, TableFilter};
+use crate::start::{self, Choice};
 
 /// What the pipeline runs on.
 pub struct Parts {
     pub source: Box<dyn Source>,
-    pub rule: Box<dyn Rule>,
+    pub source_state: watch::Receiver<SourceState>,
+    pub opening: Opening,
     pub sink: Box<dyn Sink>,
     pub pipeline: Pipeline,
-    /// Where the run starts: the sink's checkpoint, none at the beginning.
-    pub start: Option<Position>,
 }
 
 /// Loads the rule, opens the sink, and opens the source where the sink's checkpoint says.
 pub async fn parts(config: &Config, end: End) -> Outcome<Parts> {
     // The rule first: where it does not load, no history is made.
-    let rule = rule(config)?;
+    let rule = configured(config)?;
     parts_over(config, rule, sink(config)?, end, &identity(config)).await
 }
 
 /// The same over a history that is only looked at, up to where the source's log ends now.
 pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
+    let rule = configured(config)?;
     let history = Snapshot::open(&config.sink.path, &config.sink.table, &config.name);
     let history = history.map_err(|error| Failure::sink(error, false))?;
     // Another reader than the pipeline itself, which may be running.
     let identity = format!("{} dry-run {}", identity(config), std::process::id());
-    parts_over(config, rule(config)?, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
+    parts_over(config, rule, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
 }
 
 async fn parts_over(
     config: &Config,
-    rule: WasmRule,
+    (component, configured): (Component, Arc<RuleVersion>),
     mut sink: Box<dyn Sink>,
     end: End,
     identity: &str,
 ) -> Outcome<Parts> {
-    let pipeline = Pipeline {
-        rule: rule.name().to_owned(),
+    let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
+    let mut pipeline = Pipeline {
         source: source_identity(config),
+        start: None,
         repeat_batch: std::env::var("HINDSIGHT_TEST_REPEAT").ok().and_then(|batch| batch.parse().ok()),
     };
-    let checkpoint = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
-    let start = match checkpoint {
+    pipeline.start = match standing.checkpoint {
         Some(checkpoint) if checkpoint.source != pipeline.source => {
             return Err(Failure::usage(anyhow!(
                 "pipeline {:?} has a checkpoint of another source in {}: it was written for `{}`, and the configuration says `{}`. \
@@ -68,28 +73,64 @@ async fn parts_over(
         Some(checkpoint) => Some(checkpoint.position),
         None => None,
     };
-    let source = source(config, start.as_ref(), end, identity).await?;
-    Ok(Parts { source, rule: Box::new(rule), sink, pipeline, start })
+    let opening = opening(standing.ledger, component, configured, config)?;
+    let (source, source_state) = source(config, pipeline.start.as_ref(), end, identity).await?;
+    Ok(Parts { source, source_state, opening, sink, pipeline })
 }
 
-/// The configured rule, not yet configured for tables.
-pub fn rule(config: &Config) -> Outcome<WasmRule> {
-    let component = component(&config.rule.component, limits(&config.rule.limits))?;
-    WasmRule::new(component, config.rule.settings()).map_err(|error| Failure::rule(error, false))
+/// The rule that the run begins with.
+fn opening(ledger: Ledger, component: Component, configured: Arc<RuleVersion>, config: &Config) -> Outcome<Opening> {
+    let Choice { version, previous, turn } = start::choose(&ledger, configured.clone());
+    let component = if version.component_digest == configured.component_digest {
+        component
+    } else {
+        let loaded = Component::load(&version.origin, &version.component, limits(&config.rule.limits));
+        loaded.map_err(|error| Failure::rule(error, false))?
+    };
+    if version.digest != configured.digest {
+        info!("rule {version}, which was swapped in, stays; the configuration names {configured} as before");
+    } else if let (Some(Reason::Configuration), Some(active)) = (turn, &ledger.active) {
+        info!("rule {version} goes on from {active}: the configuration has changed");
+    }
+    let rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
+    let tables = ledger.tables.unwrap_or_default();
+    Ok(Opening { rule: Box::new(rule), version, previous, configured: configured.digest.clone(), turn, tables })
+}
+
+/// The rule that the configuration names: its component, and what it is in the ledger.
+pub fn configured(config: &Config) -> Outcome<(Component, Arc<RuleVersion>)> {
+    let RuleConfig { component: place, limits: allowed, .. } = &config.rule;
+    let bytes = bytes(place)?;
+    let component = Component::load(&place.to_string(), &bytes, limits(allowed));
+    let component = component.map_err(|error| Failure::rule(error, false))?;
+    let settings = config.rule.settings();
+    // Also where another one was swapped in, the configured one has to know its settings.
+    WasmRule::new(component.clone(), settings.clone()).map_err(|error| Failure::rule(error, false))?;
+    let version = RuleVersion::new(
+        component.description.title(),
+        component.origin.clone(),
+        bytes.into(),
+        settings,
+        &config.source.time_zone,
+    );
+    Ok((component, Arc::new(version)))
 }
 
 /// Loads a component from a file or from this program.
 pub fn component(place: &ComponentPlace, limits: Limits) -> Outcome<Component> {
-    let loaded = match place {
-        ComponentPlace::Builtin(name) => Component::builtin(name, limits),
-        ComponentPlace::File(path) => {
-            let bytes = std::fs::read(path)
-                .with_context(|| format!("read the rule's component {}", path.display()))
-                .map_err(Failure::usage)?;
-            Component::load(&path.display().to_string(), &bytes, limits)
+    Component::load(&place.to_string(), &bytes(place)?, limits).map_err(|error| Failure::rule(error, false))
+}
+
+/// A component's bytes, from a file or from this program.
+pub fn bytes(place: &ComponentPlace) -> Outcome<Vec<u8>> {
+    match place {
+        ComponentPlace::Builtin(name) => {
+            Component::builtin_bytes(name).map(<[u8]>::to_vec).map_err(|error| Failure::rule(error, false))
         }
-    };
-    loaded.map_err(|error| Failure::rule(error, false))
+        ComponentPlace::File(path) => std::fs::read(path)
+            .with_context(|| format!("read the rule's component {}", path.display()))
+            .map_err(Failure::usage),
+    }
 }
 
 /// What a configuration allows a rule, as the rule's host says it.
@@ -126,13 +167,20 @@ fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
     Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
 }
 
-async fn source(config: &Config, start: Option<&Position>, end: End, identity: &str) -> Outcome<Box<dyn Source>> {
+async fn source(
+    config: &Config,
+    start: Option<&Position>,
+    end: End,
+    identity: &str,
+) -> Outcome<(Box<dyn Source>, watch::Receiver<SourceState>)> {
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
     match &config.source.kind {
         SourceKind::BinlogFile { files } => {
             let settings = binlog_file_settings(config, files, &tables);
             let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
-            Ok(Box::new(source))
+            // Files are always there.
+            let (_, state) = watch::channel(SourceState::Connected("files".into()));
+            Ok((Box::new(source), state))
         }
         SourceKind::Mysql(mysql) => {
             let settings = MysqlSettings {
@@ -148,7 +196,8 @@ async fn source(config: &Config, start: Option<&Position>, end: End, identity: &
                 batch_bytes_max: BATCH_BYTES_MAX,
             };
             let source = Mysql::open(settings, start).await.map_err(|error| Failure::source(error, false))?;
-            Ok(Box::new(source))
+            let state = source.state();
+            Ok((Box::new(source), state))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and the help that explains it. `commands` does what was typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -50,13 +51,26 @@ pub enum LogFormat {
 pub enum Command {
     /// Read the source and write the history, from the checkpoint on: a live server for ever, files to their end.
     Run(Run),
+    /// Show where a running pipeline stands.
+    Status(Ask),
+    /// Let a running pipeline finish its batch, and take no other.
+    Pause(Ask),
+    /// Let a paused pipeline go on.
+    Resume(Ask),
+    /// Give a running pipeline another rule, at a batch edge.
+    ///
+    /// The rule is verified beside the running one: world, imports, settings, and a plan that writes the same history
+    /// table. Where it does not fit, exit code 2, and the running rule goes on.
+    Swap(Swap),
+    /// Give a running pipeline its previous rule back.
+    Rollback(Ask),
     /// Show the rows that the next changes would write, and write nothing.
     DryRun(DryRun),
     /// Show an entity's history, or what held at an instant.
     Query(Query),
     /// Look for intervals that cannot be; exit code 1 when there are any.
     Audit(Audit),
-    /// Try a rule, or look into it.
+    /// Try a rule, look into it, or see which have decided.
     #[command(subcommand)]
     Rule(RuleCommand),
     /// Check a configuration and its rule, and say what is configured.
@@ -118,9 +132,49 @@ pub struct Init {
 pub struct Run {
     #[command(flatten)]
     pub file: ConfigFile,
+    /// Take no batch until `hindsight resume`.
+    #[arg(long)]
+    pub paused: bool,
     /// End with the last transaction that the source has at the start; a live source is else followed for ever.
     #[arg(long)]
     pub to_end: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// A running pipeline.
+#[derive(Debug, Args)]
+pub struct Running {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Where its control port is, instead of the configuration's [control] listen.
+    #[arg(long, value_name = "ADDRESS")]
+    pub control: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub struct Ask {
+    #[command(flatten)]
+    pub running: Running,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hindsight swap my-rule.wasm --cases cases\n  \
+                        hindsight swap builtin:scd2-by-owner item-assets.toml --set on-owner-change=ignore")]
+pub struct Swap {
+    /// The path of a component, or builtin:NAME.
+    #[arg(value_name = "RULE")]
+    pub rule: String,
+    #[command(flatten)]
+    pub running: Running,
+    /// Case files, or folders of them, that the rule has to pass first; may be given several times.
+    #[arg(long, value_name = "CASES")]
+    pub cases: Vec<PathBuf>,
+    /// A setting for the rule; may be given several times. Without any it gets the active rule's.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, String)>,
     #[command(flatten)]
     pub json: Json,
 }
@@ -177,6 +231,8 @@ pub enum RuleCommand {
     #[command(after_help = "Examples:\n  hindsight rule inspect builtin:scd2-by-owner\n  \
                             hindsight rule inspect my-rule.wasm --table cases/a-late-change.toml --set owner=customer_id")]
     Inspect(RuleInspect),
+    /// Show which rules have decided the history, and from where on.
+    List(RuleList),
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +258,14 @@ pub struct RuleInspect {
     /// A setting for the rule; may be given several times.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     pub settings: Vec<(String, String)>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct RuleList {
+    #[command(flatten)]
+    pub file: ConfigFile,
     #[command(flatten)]
     pub json: Json,
 }

@@ -177,6 +177,20 @@ impl Batch {
     }
 }
 
+/// The tables' columns and types, for messages and for the ledger.
+pub fn shapes(tables: &[Arc<TableSchema>]) -> String {
+    tables.iter().map(|table| table.shape()).collect::<Vec<_>>().join(", ")
+}
+
+impl TableSchema {
+    /// `shop.item_assets(id int, owner_id int)`
+    pub fn shape(&self) -> String {
+        let fields: Vec<String> =
+            self.fields.iter().map(|field| format!("{} {}", field.name, field.declared)).collect();
+        format!("{}({})", self.name, fields.join(", "))
+    }
+}
+
 impl Op {
     /// The letter of Debezium's envelope.
     pub fn letter(self) -> char {

@@ -59,8 +59,8 @@ impl Failure {
 
     pub fn sink(error: SinkError, begun: bool) -> Self {
         let exit = match &error {
-            SinkError::Unfit(_) if !begun => Exit::Outside,
-            SinkError::Unfit(_) | SinkError::Fenced(_) | SinkError::Stop(_) => Exit::Run,
+            SinkError::Unfit(_) | SinkError::OtherTable(_) if !begun => Exit::Outside,
+            SinkError::Unfit(_) | SinkError::OtherTable(_) | SinkError::Fenced(_) | SinkError::Stop(_) => Exit::Run,
         };
         Failure { exit, error: error.into() }
     }

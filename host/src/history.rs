@@ -1,6 +1,7 @@
 //! The history table, and what is written to it. Knows no client crate.
 
 use crate::event::{Field, Position};
+use crate::ledger::{Ledger, Turn};
 use crate::rows::Rows;
 
 /// The history table's shape and what its columns are for, as the rule's plan says.
@@ -43,7 +44,7 @@ pub struct EntityRows {
 }
 
 /// What one commit writes: first the deletes, then the upserts in their order (of two with one primary key the later
-/// stands), and with them the checkpoint; all or nothing.
+/// stands), and with them the checkpoint and the ledger's turns; all or nothing.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// Whole rows, all columns of the history table.
@@ -51,6 +52,15 @@ pub struct Load {
     /// Primary keys, in the order of [`HistorySchema::primary_key`].
     pub deletes: Rows,
     pub checkpoint: Checkpoint,
+    /// What becomes true with this load, in order: mostly nothing.
+    pub turns: Vec<Turn>,
+}
+
+impl Load {
+    /// Moves the checkpoint on, and nothing else: there need be no history table yet.
+    pub fn empty(checkpoint: Checkpoint) -> Self {
+        Load { upserts: Rows::default(), deletes: Rows::default(), checkpoint, turns: Vec::new() }
+    }
 }
 
 /// How far the sink is, written together with the rows.
@@ -59,4 +69,12 @@ pub struct Checkpoint {
     /// Source kind and tables, as [`assemble`](crate::assemble) writes them; another text is another source.
     pub source: String,
     pub position: Position,
+}
+
+/// What a sink knows of a pipeline when it starts.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// None when it has never committed.
+    pub checkpoint: Option<Checkpoint>,
+    pub ledger: Ledger,
 }

@@ -8,7 +8,7 @@ use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
-use hindsight::commands::{audit, doctor, dry_run, query, rule_test, run, validate};
+use hindsight::commands::{audit, doctor, dry_run, query, rule_list, rule_test, run, running, swap, validate};
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
@@ -37,8 +37,13 @@ fn dispatch(command: Command) -> Outcome<()> {
     match command {
         Command::Run(args) => {
             let end = if args.to_end { End::AsOpened } else { End::Never };
-            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.json.json))
+            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.paused, args.json.json))
         }
+        Command::Status(args) => runtime()?.block_on(running::status(&args)),
+        Command::Pause(args) => runtime()?.block_on(running::pause(&args)),
+        Command::Resume(args) => runtime()?.block_on(running::resume(&args)),
+        Command::Swap(args) => runtime()?.block_on(swap::swap(&args)),
+        Command::Rollback(args) => runtime()?.block_on(swap::rollback(&args)),
         Command::Doctor(args) => runtime()?.block_on(doctor::doctor(&args.file.config, args.json.json)),
         Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),
@@ -51,6 +56,9 @@ fn dispatch(command: Command) -> Outcome<()> {
             let subject = Subject::read(args.table.as_deref(), args.settings)?;
             let inspected = Inspected::of(component(&args.rule)?, &subject);
             rule_inspect::rule_inspect(&inspected, subject.asked_for, args.json.json)
+        }
+        Command::Rule(RuleCommand::List(args)) => {
+            rule_list::rule_list(&Config::load(&args.file.config)?, args.json.json)
         }
         Command::Validate(args) => validate::validate(&args.file.config, args.json.json),
         Command::Init(args) => {

@@ -1,146 +1,185 @@
 //! The loop: batches from a source, decided by a rule, committed by a sink. READ FIRST.
 //!
 //! It names the three traits only. One batch is decided and committed at a time, so every decision sees the rows of
-//! the one before; the source alone runs ahead, by [`BATCHES_AHEAD`].
+//! the one before; the source alone runs ahead, by [`BATCHES_AHEAD`]. Between two batches, at the edge, the pipeline can
+//! be paused, and its rule exchanged.
+
+mod exchange;
+mod slot;
+mod summary;
+mod undecided;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::anyhow;
 use tokio::sync::{mpsc, watch};
 
-use crate::event::{Batch, Op, Position, TableSchema};
+use crate::crash;
+use crate::event::{Batch, Position, TableSchema};
 use crate::failure::{Failure, Outcome};
-use crate::groups::{self, Groups, Moved, NoEntity};
-use crate::history::{Checkpoint, HistorySchema, Load};
-use crate::rows::Value;
-use crate::rule::{self, Decision, Plan, Reject, Rule, RuleError};
+use crate::groups::{self, Moved};
+use crate::history::{Checkpoint, Load};
+use crate::ledger::RuleVersion;
+use crate::rule::{Decision, Plan};
 use crate::sink::Sink;
 use crate::source::{Source, SourceError};
+
+pub use exchange::{Exchange, Exchanged};
+pub use slot::Opening;
+use slot::Slot;
+pub use summary::{Stages, Summary};
 
 /// Batches that a source may have ready beside the one being decided: with `limits.batch` this bounds memory.
 const BATCHES_AHEAD: usize = 1;
 
 /// What a pipeline is, beside its three parts.
 pub struct Pipeline {
-    /// Name of the rule, for messages.
-    pub rule: String,
     /// Written into the checkpoint: source kind and tables.
     pub source: String,
+    /// Where the source was opened; none at its beginning.
+    pub start: Option<Position>,
     /// Tests only: the batch (from 0) to decide and commit a second time, which a test of exactly-once must notice.
     pub repeat_batch: Option<u64>,
 }
 
-/// What happened so far.
-#[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct Summary {
-    pub batches: u64,
-    pub transactions: u64,
-    /// Row changes as the source's log counts them: an update that changes the primary key is one update.
-    pub inserts: u64,
-    pub updates: u64,
-    pub deletes: u64,
-    /// Updates that moved a row from one entity to another.
-    pub moves: u64,
-    pub rows_upserted: u64,
-    pub rows_deleted: u64,
-    /// Upserted rows that end before they start: late changes, done as the rule says.
-    pub negative_intervals: u64,
-    #[serde(skip)]
-    pub progress: Option<crate::event::Progress>,
-    pub stages: Stages,
+/// What can be done to a pipeline while it runs. All of it waits for the end of the batch in hand.
+pub struct Switches {
+    /// True: end.
+    pub stop: watch::Receiver<bool>,
+    /// True: take no further batch until it is false again. Whoever holds the sender must outlive the run.
+    pub paused: watch::Receiver<bool>,
+    /// Rules to go on with.
+    pub exchanges: mpsc::Receiver<Exchange>,
 }
 
-/// Where the time went.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
-pub struct Stages {
-    #[serde(rename = "waiting_for_source_ms", serialize_with = "as_millis")]
-    pub source: Duration,
-    #[serde(rename = "grouping_ms", serialize_with = "as_millis")]
-    pub group: Duration,
-    #[serde(rename = "reading_history_ms", serialize_with = "as_millis")]
-    pub read: Duration,
-    #[serde(rename = "rule_ms", serialize_with = "as_millis")]
-    pub rule: Duration,
-    #[serde(rename = "commit_ms", serialize_with = "as_millis")]
-    pub commit: Duration,
+/// Where a pipeline stands, at a batch edge.
+#[derive(Clone)]
+pub struct Status {
+    pub summary: Summary,
+    /// What the sink has durably; none before the first commit of all.
+    pub position: Option<Position>,
+    /// The rule that decides the next batch, and the one that a rollback goes back to.
+    pub version: Arc<RuleVersion>,
+    pub previous: Option<Arc<RuleVersion>>,
+    /// The source tables that were met since the start.
+    pub tables: Vec<Arc<TableSchema>>,
+    /// None before the first table.
+    pub plan: Option<Arc<Plan>>,
+    pub paused: bool,
 }
 
-/// Runs until the source ends or `stop` turns true (the batch in hand is then finished first). `watch` is called after
-/// every commit.
+/// Runs until the source ends or is told to stop. `watch` is called at every batch edge: at the start, after every
+/// commit, and when the pipeline was paused, resumed or given another rule.
 ///
 /// # Errors
 /// Everything that cannot be decided or committed stops the pipeline at its last commit; nothing of the failing batch
 /// is in the sink.
 pub async fn run(
     source: Box<dyn Source>,
-    rule: &mut dyn Rule,
+    opening: Opening,
     sink: &mut dyn Sink,
     pipeline: &Pipeline,
-    mut stop: watch::Receiver<bool>,
-    mut watch: impl FnMut(&Summary),
+    switches: Switches,
+    mut watch: impl FnMut(Status),
 ) -> Outcome<Summary> {
+    let Switches { mut stop, mut paused, mut exchanges } = switches;
     let mut batches = read_ahead(source);
-    let mut tables = Tables::default();
+    let mut slot = Slot::new(opening);
+    let mut position = pipeline.start.clone();
     let mut summary = Summary::default();
     loop {
-        // Only a batch with a plan is committed; before the first one, what is wrong is wrong outside.
-        let begun = tables.plan.is_some();
-        let waiting = Instant::now();
+        let edge = Instant::now();
+        let is_paused = *paused.borrow_and_update();
+        watch(slot.status(&summary, &position, is_paused));
+        // Only a batch with a plan has rows; before the first one, what is wrong is wrong outside.
+        let begun = slot.plan().is_some();
         let next = tokio::select! {
             biased;
             Ok(_) = stop.wait_for(|stop| *stop) => break,
-            next = batches.recv() => next.expect("the source's task ends with an end or an error"),
-        };
-        summary.stages.source += waiting.elapsed();
-        let Some((batch, position)) = next.map_err(|error| Failure::source(error, begun))? else { break };
-
-        if let Some(history) = tables.configure(&batch, rule, pipeline, begun)? {
-            sink.prepare(history).await.map_err(|error| Failure::sink(error, begun))?;
-        }
-        // Without a plan no captured row was ever met, and there is no history table whose checkpoint could move.
-        if let Some(plan) = &tables.plan {
-            let repeats = if pipeline.repeat_batch == Some(summary.batches) { 2 } else { 1 };
-            for _ in 0..repeats {
-                let decision = decide(&batch, plan, rule, sink, pipeline, &mut summary, begun).await?;
-                let checkpoint = Checkpoint { source: pipeline.source.clone(), position: position.clone() };
-                let load = Load { upserts: decision.upserts, deletes: decision.deletes, checkpoint };
-                let committing = Instant::now();
-                sink.commit(&load).await.map_err(|error| Failure::sink(error, begun))?;
-                summary.stages.commit += committing.elapsed();
-                summary.count_load(&load, &plan.history);
+            Some(exchange) = exchanges.recv() => {
+                if position.is_none() && is_paused {
+                    exchange.refuse("nothing of the source has been read yet: resume first");
+                } else if let Some(history) = slot.exchange(exchange, &position, edge) {
+                    sink.prepare(&history).await.map_err(|error| Failure::sink(error, begun))?;
+                }
+                crash::point("pipeline.exchanged");
+                // With a batch at hand the turn is committed with it; otherwise at once, as nobody knows when one comes.
+                if is_paused || batches.is_empty() {
+                    settle(&mut slot, sink, pipeline, &position).await?;
+                }
+                continue;
             }
+            Ok(()) = paused.changed() => continue,
+            next = batches.recv(), if !is_paused => next.expect("the source's task ends with an end or an error"),
+        };
+        summary.stages.source += edge.elapsed();
+        let Some((batch, after)) = next.map_err(|error| Failure::source(error, begun))? else { break };
+
+        slot.may_begin();
+        if let Some(history) = slot.configure(&batch, begun)? {
+            sink.prepare(&history).await.map_err(|error| slot.unfit(error, begun))?;
         }
-        summary.count_batch(&batch);
-        watch(&summary);
+        let repeats = if pipeline.repeat_batch == Some(summary.batches) { 2 } else { 1 };
+        for _ in 0..repeats {
+            let checkpoint = Checkpoint { source: pipeline.source.clone(), position: after.clone() };
+            let mut load = Load::empty(checkpoint);
+            // Without a plan no captured row was ever met, and there is nothing to decide.
+            if slot.plan().is_some() {
+                let decision = decide(&batch, &mut slot, sink, &mut summary, begun).await?;
+                (load.upserts, load.deletes) = (decision.upserts, decision.deletes);
+            }
+            if slot.plan().is_some() || slot.has_exchanged() {
+                load.turns = slot.turns(&position);
+            }
+            let committing = Instant::now();
+            sink.commit(&load).await.map_err(|error| Failure::sink(error, begun))?;
+            summary.stages.commit += committing.elapsed();
+            slot.committed(&load.turns);
+            summary.count_load(&load, slot.plan());
+        }
+        position = Some(after);
+        summary.count_batch(&batch, edge.elapsed());
     }
+    // An exchange that was accepted is not undone by the end.
+    settle(&mut slot, sink, pipeline, &position).await?;
     Ok(summary)
+}
+
+/// Commits an exchange without a batch, where one waits and there is a checkpoint to commit it with.
+async fn settle(slot: &mut Slot, sink: &mut dyn Sink, pipeline: &Pipeline, position: &Option<Position>) -> Outcome<()> {
+    let Some(at) = position.clone().filter(|_| slot.has_exchanged()) else { return Ok(()) };
+    let checkpoint = Checkpoint { source: pipeline.source.clone(), position: at };
+    let load = Load { turns: slot.turns(position), ..Load::empty(checkpoint) };
+    sink.commit(&load).await.map_err(|error| Failure::sink(error, slot.plan().is_some()))?;
+    slot.may_begin();
+    slot.committed(&load.turns);
+    Ok(())
 }
 
 /// One batch: its groups, their history, the rule's decision.
 async fn decide(
     batch: &Batch,
-    plan: &Plan,
-    rule: &mut dyn Rule,
+    slot: &mut Slot,
     sink: &mut dyn Sink,
-    pipeline: &Pipeline,
     summary: &mut Summary,
     begun: bool,
 ) -> Outcome<Decision> {
+    let (rule, plan, name) = slot.deciding();
     let grouping = Instant::now();
     let (mut groups, no_entity) = groups::group(batch, plan).map_err(|text| Failure::run(anyhow!(text)))?;
     if let Some(reject) = no_entity.first() {
-        return Err(without_entity(reject, batch));
+        return Err(undecided::without_entity(reject, batch));
     }
     let reading = Instant::now();
     groups.history = sink.entity_rows(&groups.keys, plan.scope).await.map_err(|error| Failure::sink(error, begun))?;
     let deciding = Instant::now();
-    let decision = rule.transform(&groups).map_err(|error| failed(error, rule, &groups, pipeline))?;
+    let decision = rule.transform(&groups).map_err(|error| undecided::failed(error, rule, &groups, name))?;
     summary.stages.group += reading - grouping;
     summary.stages.read += deciding - reading;
     summary.stages.rule += deciding.elapsed();
     if let Some(reject) = decision.rejects.first() {
-        return Err(rejected(reject, &groups, pipeline));
+        return Err(undecided::rejected(reject, &groups, name));
     }
     summary.moves += groups.entries.iter().filter(|entry| entry.moved == Moved::Leaves).count() as u64;
     Ok(decision)
@@ -161,149 +200,4 @@ fn read_ahead(mut source: Box<dyn Source>) -> mpsc::Receiver<Next> {
         }
     });
     receiver
-}
-
-/// The tables that the rule is configured for, and its plan for them.
-#[derive(Default)]
-struct Tables {
-    schemas: Vec<Arc<TableSchema>>,
-    plan: Option<Arc<Plan>>,
-}
-
-impl Tables {
-    /// Configures the rule where this batch brings a table or a schema it does not know yet; gives the history table
-    /// where that is so. The table written must stay the same.
-    fn configure(
-        &mut self,
-        batch: &Batch,
-        rule: &mut dyn Rule,
-        pipeline: &Pipeline,
-        begun: bool,
-    ) -> Outcome<Option<&HistorySchema>> {
-        if batch.tables.is_empty() || batch.tables == self.schemas {
-            return Ok(None);
-        }
-        let first = || batch.changes.first().map(|change| batch.place(change)).unwrap_or_default();
-        let plan = rule.configure(&batch.tables).map_err(|error| {
-            let mut failure = Failure::rule(error, begun);
-            if begun {
-                failure.error = failure.error.context(format!("the source's schema changed at {}", first()));
-            }
-            failure
-        })?;
-        if let Some(old) = &self.plan {
-            let differences = rule::compare_plans(old, &plan);
-            if !differences.is_empty() {
-                return Err(Failure::run(anyhow!(
-                    "the source's schema changed at {}, and with it the history table that rule {} writes: {}. \
-                     Was: {}. Is: {}. Change the rule's settings, or start a new history table for the new schema",
-                    first(),
-                    pipeline.rule,
-                    differences.join("; "),
-                    shapes(&self.schemas),
-                    shapes(&batch.tables),
-                )));
-            }
-        }
-        self.schemas.clone_from(&batch.tables);
-        Ok(Some(&self.plan.insert(plan).history))
-    }
-}
-
-impl Summary {
-    pub fn changes(&self) -> u64 {
-        self.inserts + self.updates + self.deletes
-    }
-
-    fn count_batch(&mut self, batch: &Batch) {
-        self.batches += 1;
-        self.transactions += batch.transactions.len() as u64;
-        self.progress = batch.progress;
-        let count = |wanted: &[Op]| batch.changes.iter().filter(|change| wanted.contains(&change.op)).count() as u64;
-        let key_changes = batch.changes.iter().filter(|change| change.rekeys).count() as u64 / 2;
-        self.inserts += count(&[Op::Create, Op::Read]) - key_changes;
-        self.updates += count(&[Op::Update]) + key_changes;
-        self.deletes += count(&[Op::Delete]) - key_changes;
-    }
-
-    fn count_load(&mut self, load: &Load, history: &HistorySchema) {
-        self.rows_upserted += load.upserts.len() as u64;
-        self.rows_deleted += load.deletes.len() as u64;
-        let ends_early = |row: &crate::rows::Row<'_>| match (row.get(history.roles.start), row.get(history.roles.end)) {
-            (Value::Int(start), Value::Int(end)) => end < start,
-            _ => false,
-        };
-        self.negative_intervals += load.upserts.iter().filter(ends_early).count() as u64;
-    }
-}
-
-/// Names the entity that cannot be done, by deciding ever smaller parts of the batch.
-fn failed(error: RuleError, rule: &mut dyn Rule, groups: &Groups<'_>, pipeline: &Pipeline) -> Failure {
-    let RuleError::Batch(whole) = &error else { return Failure::rule(error, true) };
-    let (group, reason) = match rule::poison::find(rule, groups) {
-        Some((group, reason)) => (group, reason.to_string()),
-        None if groups.len() == 1 => (0, whole.clone()),
-        None => {
-            let (first, last) = (groups.change(0), groups.change(groups.entries.len() as u32 - 1));
-            return Failure::run(anyhow!(
-                "rule {} failed on a batch of {} changes from {} to {}, though on none of its entities alone: {whole}",
-                pipeline.rule,
-                groups.entries.len(),
-                groups.batch.place(first),
-                groups.batch.place(last),
-            ));
-        }
-    };
-    let entries = groups.offsets[group]..groups.offsets[group + 1];
-    let (first, last) = (groups.change(entries.start), groups.change(entries.end - 1));
-    let n_changes = match entries.len() {
-        1 => format!("change {} at {}", first.op.letter(), groups.batch.place(first)),
-        n => format!("{n} changes from {} to {}", groups.batch.place(first), groups.batch.place(last)),
-    };
-    Failure::run(anyhow!(
-        "rule {} failed on entity {} ({n_changes}): {reason}. Nothing of this batch was written",
-        pipeline.rule,
-        groups.entity(group),
-    ))
-}
-
-fn rejected(reject: &Reject, groups: &Groups<'_>, pipeline: &Pipeline) -> Failure {
-    let change = groups.change(reject.entry);
-    let side = match groups.entries[reject.entry as usize].moved {
-        Moved::Stays => "",
-        Moved::Leaves => ", the entity it leaves",
-        Moved::Arrives => ", the entity it arrives at",
-    };
-    Failure::run(anyhow!(
-        "rule {} rejects change {} of entity {}{side} at {}: {}. Nothing of this batch was written",
-        pipeline.rule,
-        change.op.letter(),
-        groups.entity(groups.group_of(reject.entry)),
-        groups.batch.place(change),
-        reject.reason,
-    ))
-}
-
-fn without_entity(reject: &NoEntity, batch: &Batch) -> Failure {
-    let change = &batch.changes[reject.change as usize];
-    let entity = reject.entity.as_ref().map(|entity| format!(" of entity {entity}")).unwrap_or_default();
-    Failure::run(anyhow!(
-        "change {}{entity} at {} cannot be given to the rule: {}. Nothing of this batch was written",
-        change.op.letter(),
-        batch.place(change),
-        reject.reason,
-    ))
-}
-
-fn shapes(tables: &[Arc<TableSchema>]) -> String {
-    let shape = |table: &Arc<TableSchema>| {
-        let fields: Vec<String> =
-            table.fields.iter().map(|field| format!("{} {}", field.name, field.declared)).collect();
-        format!("{}({})", table.name, fields.join(", "))
-    };
-    tables.iter().map(shape).collect::<Vec<_>>().join(", ")
-}
-
-fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_millis() as u64)
 }

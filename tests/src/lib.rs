@@ -17,6 +17,7 @@ pub mod program;
 pub mod proxy;
 pub mod recorded;
 pub mod rounds;
+pub mod running;
 pub mod say;
 pub mod served_log;
 pub mod steps;

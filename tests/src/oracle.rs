@@ -198,30 +198,40 @@ pub struct CountRow {
     pub until_us: Option<i64>,
     pub is_current: bool,
     pub changes: i64,
-    /// 16 hex digits.
+    /// 16 hex digits, behind a mark and `:` where the rule has one.
     pub digest: String,
 }
 
 /// The table that `count-changes` makes, from the text of its README.
 pub fn count_changes(changes: &[Change]) -> CountTable {
+    count_changes_marked(changes, |_| None)
+}
+
+/// The table where several rules with marks took turns; `mark`: of the rule that has a change, by its place in the list.
+pub fn count_changes_marked<'a>(changes: &[Change], mark: impl Fn(usize) -> Option<&'a str>) -> CountTable {
     let mut table = CountTable::new();
-    for change in changes.iter().flat_map(split) {
+    let parts = changes
+        .iter()
+        .enumerate()
+        .flat_map(|(number, change)| split(change).into_iter().map(move |part| (number, part)));
+    for (number, change) in parts {
+        let mark = mark(number).map(|mark| format!("{mark}:")).unwrap_or_default();
         let owner = |row: &Option<Row>| row.as_ref().and_then(|row| row.owner);
         match (&change.before, owner(&change.before), owner(&change.after)) {
             (Some(_), Some(from), Some(to)) if from != to => {
-                count(&mut table, from, &change, 1);
-                count(&mut table, to, &change, 2);
+                count(&mut table, from, &change, 1, &mark);
+                count(&mut table, to, &change, 2, &mark);
             }
             // An update that has an owner on one side only is a reject.
             (Some(_), None, Some(_)) => {}
             (Some(_), Some(_), None) if change.op == Op::Update => {}
-            (_, from, to) => from.or(to).into_iter().for_each(|owner| count(&mut table, owner, &change, 0)),
+            (_, from, to) => from.or(to).into_iter().for_each(|owner| count(&mut table, owner, &change, 0, &mark)),
         }
     }
     table
 }
 
-fn count(table: &mut CountTable, owner: i64, change: &Change, moved: u8) {
+fn count(table: &mut CountTable, owner: i64, change: &Change, moved: u8, mark: &str) {
     let row = table.entry(owner).or_insert_with(|| CountRow {
         since_us: change.time_us,
         until_us: None,
@@ -238,7 +248,7 @@ fn count(table: &mut CountTable, owner: i64, change: &Change, moved: u8) {
     let (before, after) = (image_text(change.before.as_ref()), image_text(change.after.as_ref()));
     let text = format!("{}|{op}|{moved}|{}|{before}|{after}", row.digest, change.time_us);
     row.changes += 1;
-    row.digest = format!("{:016x}", fnv1a_64(text.as_bytes()));
+    row.digest = format!("{mark}{:016x}", fnv1a_64(text.as_bytes()));
 }
 
 /// `id,owner_id,asset_info,registered_at`.

@@ -3,13 +3,13 @@
 //! It is the pipeline itself, from the checkpoint, over a history that is only looked at; the rule in it notes what it
 //! decides. What the source has now is read, then it ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use comfy_table::{Table, presets};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::assemble;
+use crate::assemble::{self, Parts};
 use crate::cli::DryRun;
 use crate::config::Config;
 use crate::event::TableSchema;
@@ -17,7 +17,7 @@ use crate::failure::Outcome;
 use crate::groups::Groups;
 use crate::history::HistorySchema;
 use crate::output;
-use crate::pipeline;
+use crate::pipeline::{self, Opening, Switches};
 use crate::rows::{Row, Rows};
 use crate::rule::{Decision, Plan, Rule, RuleError};
 
@@ -25,14 +25,20 @@ use crate::rule::{Decision, Plan, Rule, RuleError};
 /// As `run`; what was decided before is shown all the same.
 pub async fn dry_run(args: &DryRun) -> Outcome<()> {
     let config = Config::load(&args.file.config)?;
-    let mut parts = assemble::dry_parts(&config).await?;
+    let Parts { source, opening, mut sink, pipeline, .. } = assemble::dry_parts(&config).await?;
     let (stop, stopped) = watch::channel(false);
-    let mut rule = Noting { rule: parts.rule, plan: None, noted: Vec::new(), more: false, limit: args.limit, stop };
-    let outcome = pipeline::run(parts.source, &mut rule, parts.sink.as_mut(), &parts.pipeline, stopped, |_| {}).await;
-    match rule.plan.as_deref() {
-        Some(plan) if args.json.json => output::print(&json_lines(&rule.noted, &plan.history))?,
+    let (_running, paused) = watch::channel(false);
+    let (_nobody, exchanges) = mpsc::channel(1);
+    let switches = Switches { stop: stopped, paused, exchanges };
+    let notes = Arc::new(Mutex::new(Notes { plan: None, noted: Vec::new(), more: false, limit: args.limit, stop }));
+    let rule = Box::new(Noting { rule: opening.rule, notes: notes.clone() });
+    let opening = Opening { rule, ..opening };
+    let outcome = pipeline::run(source, opening, sink.as_mut(), &pipeline, switches, |_| {}).await;
+    let notes = notes.lock().expect("nothing panics with it");
+    match notes.plan.as_deref() {
+        Some(plan) if args.json.json => output::print(&json_lines(&notes.noted, &plan.history))?,
         _ if args.json.json => {}
-        Some(plan) if !rule.noted.is_empty() => output::print(&text(&rule, &plan.history))?,
+        Some(plan) if !notes.noted.is_empty() => output::print(&text(&notes, &plan.history))?,
         _ if outcome.is_ok() => output::print(&format!(
             "No row would be written: there is no change of {} left to read that leads to one\n",
             config.source.tables.join(", ")
@@ -65,9 +71,14 @@ struct Cause {
     place: String,
 }
 
-/// A rule that notes what another one decides, and has the pipeline end once it has noted enough.
+/// A rule that notes what another one decides.
 struct Noting {
     rule: Box<dyn Rule>,
+    notes: Arc<Mutex<Notes>>,
+}
+
+/// What was decided; has the pipeline end once it is enough.
+struct Notes {
     plan: Option<Arc<Plan>>,
     noted: Vec<Noted>,
     /// More was decided than is noted.
@@ -79,22 +90,23 @@ struct Noting {
 impl Rule for Noting {
     fn configure(&mut self, tables: &[Arc<TableSchema>]) -> Result<Arc<Plan>, RuleError> {
         let plan = self.rule.configure(tables)?;
-        self.plan = Some(plan.clone());
+        self.notes.lock().expect("nothing panics with it").plan = Some(plan.clone());
         Ok(plan)
     }
 
     fn transform(&mut self, groups: &Groups<'_>) -> Result<Decision, RuleError> {
         let decision = self.rule.transform(groups);
+        let mut notes = self.notes.lock().expect("nothing panics with it");
         match &decision {
-            Ok(decision) if decision.rejects.is_empty() => self.note(decision, groups),
+            Ok(decision) if decision.rejects.is_empty() => notes.note(decision, groups),
             // The pipeline ends here; the parts of the batch that it may still try, to name the entity, are no decision.
-            _ => self.limit = 0,
+            _ => notes.limit = 0,
         }
         decision
     }
 }
 
-impl Noting {
+impl Notes {
     fn note(&mut self, decision: &Decision, groups: &Groups<'_>) {
         let deletes = decision.deletes.iter().zip(&decision.delete_causes);
         let upserts = decision.upserts.iter().zip(&decision.upsert_causes);
@@ -149,12 +161,12 @@ impl Noted {
     }
 }
 
-fn text(rule: &Noting, history: &HistorySchema) -> String {
+fn text(notes: &Notes, history: &HistorySchema) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     let names = history.columns.iter().map(|column| column.field.name.as_str());
     table.set_header(["write"].into_iter().chain(names).chain(["because of"]));
-    for noted in &rule.noted {
+    for noted in &notes.noted {
         let columns = noted.columns(history);
         let mut cells = vec![String::new(); history.columns.len()];
         for (i, &column) in columns.iter().enumerate() {
@@ -163,8 +175,8 @@ fn text(rule: &Noting, history: &HistorySchema) -> String {
         let Cause { op, table: from, place } = &noted.cause;
         table.add_row([noted.name().to_owned()].into_iter().chain(cells).chain([format!("{op} of {from} at {place}")]));
     }
-    let n_rows = output::grouped(rule.noted.len() as u64);
-    let more = if rule.more { " (--limit shows more)" } else { "" };
+    let n_rows = output::grouped(notes.noted.len() as u64);
+    let more = if notes.more { " (--limit shows more)" } else { "" };
     format!("{table}\n{n_rows} rows that `run` would write next{more}; nothing was written\n")
 }
 

@@ -1,45 +1,75 @@
 //! `hindsight run`: the pipeline from the configured start to the end of its source.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use crate::assemble;
-use crate::config::Config;
-use crate::failure::Outcome;
+use crate::assemble::{self, Parts};
+use crate::config::{Config, defaults};
+use crate::control::{Control, Port};
+use crate::failure::{Failure, Outcome};
+use crate::metrics::Metrics;
 use crate::output;
-use crate::pipeline::{self, Summary};
+use crate::pipeline::{self, Summary, Switches};
 use crate::source::mysql::End;
+use crate::swap::Manager;
 
 /// Runs to the source's end where it has one, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
-pub async fn run(config: &Config, end: End, json: bool) -> Outcome<()> {
+pub async fn run(config: &Config, end: End, paused: bool, json: bool) -> Outcome<()> {
     let started = Instant::now();
-    let mut parts = assemble::parts(config, end).await?;
-    if let Some(listen) = config.control {
-        warn!("control.listen = {listen} is accepted, but nothing listens there yet");
+    // A port that is taken is said before anything is touched.
+    let port = match config.control {
+        Some(address) => Some(Port::bind(address).await?),
+        None => None,
+    };
+    if paused && port.is_none() {
+        return Err(Failure::usage(anyhow!(
+            "--paused needs a control port to be resumed by: [control] listen = \"{}\"",
+            defaults::CONTROL_LISTEN
+        )));
     }
+    let Parts { source, source_state, opening, mut sink, pipeline } = assemble::parts(config, end).await?;
     info!(
         pipeline = config.name,
-        rule = parts.pipeline.rule,
-        start = parts.start.as_ref().map_or("the beginning", |position| position.0.as_str()),
+        rule = %opening.version,
+        start = pipeline.start.as_ref().map_or("the beginning", |position| position.0.as_str()),
         "running"
     );
+    let (status, standing) = watch::channel(opening.status(&pipeline, paused));
+    let (paused, is_paused) = watch::channel(paused);
+    let (exchange, exchanges) = mpsc::channel(1);
+    let switches = Switches { stop: stop_on_signal(), paused: is_paused, exchanges };
+    let metrics = Arc::new(Metrics::new(&config.name));
+    // Held until the end: without a control port nobody else does.
+    let _held = (paused.clone(), exchange.clone());
+    if let Some(port) = port {
+        let limits = assemble::limits(&config.rule.limits);
+        let manager = Manager::new(limits, config.source.time_zone.clone(), standing.clone(), exchange);
+        port.serve(Control {
+            pipeline: config.name.clone(),
+            started,
+            status: standing,
+            source: source_state,
+            paused,
+            manager,
+            metrics: metrics.clone(),
+        });
+    }
     let progress = Progress::new();
-    let outcome = pipeline::run(
-        parts.source,
-        parts.rule.as_mut(),
-        parts.sink.as_mut(),
-        &parts.pipeline,
-        stop_on_signal(),
-        |summary| progress.show(summary),
-    )
-    .await;
+    let at_edge = |now: pipeline::Status| {
+        progress.show(&now.summary);
+        metrics.observe(&now);
+        status.send_replace(now);
+    };
+    let outcome = pipeline::run(source, opening, sink.as_mut(), &pipeline, switches, at_edge).await;
     progress.end();
     let summary = outcome?;
-    report(config, &summary, parts.start.is_some(), started.elapsed(), json);
+    report(config, &summary, pipeline.start.is_some(), started.elapsed(), json);
     Ok(())
 }
 

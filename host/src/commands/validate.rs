@@ -30,9 +30,12 @@ pub fn validate(path: &Path, as_json: bool) -> Outcome<()> {
             return Err(failure);
         }
     };
-    let rule = assemble::rule(&config)?;
-    let component = rule.component();
-    if as_json { output::print_json(&json_of(&config, component)) } else { output::print(&text_of(&config, component)) }
+    let (component, _) = assemble::configured(&config)?;
+    if as_json {
+        output::print_json(&json_of(&config, &component))
+    } else {
+        output::print(&text_of(&config, &component))
+    }
 }
 
 fn text_of(config: &Config, component: &Component) -> String {
@@ -70,7 +73,7 @@ fn text_of(config: &Config, component: &Component) -> String {
         line("", format!("  the folder {} is not there yet", folder.display()));
     }
     if let Some(address) = config.control {
-        line("control", format!("{address} (accepted; nothing listens there yet)"));
+        line("control", address.to_string());
     }
     out
 }

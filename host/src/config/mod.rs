@@ -28,7 +28,7 @@ pub struct Config {
     pub source: SourceConfig,
     pub rule: RuleConfig,
     pub sink: SinkConfig,
-    /// Where the control port shall listen, when it was asked for.
+    /// Where the control port listens, on loopback; none: there is none.
     pub control: Option<SocketAddr>,
 }
 

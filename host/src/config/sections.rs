@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{ComponentPlace, Config, Instance, Limits, RuleConfig, SinkConfig, defaults, source, units};
+use super::{
+    ComponentPlace, Config, Instance, Limits, RuleConfig, SinkConfig, SourceConfig, SourceKind, defaults, source, units,
+};
 use crate::document::{Fault, Faults, Keys, Node, NodeValue, OneText, Table, Text};
 use crate::source::declared;
 
@@ -22,7 +24,11 @@ pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Op
     let sink = section(&mut keys, "sink", |keys| sink(keys, folder));
     let control = match keys.table("control") {
         Some(table) => Some(control(Keys::new(table, "[control]", keys.faults))?),
-        None => None,
+        // A live source is followed for ever: there is something to look at. Files end.
+        None => match &source {
+            Some(SourceConfig { kind: SourceKind::Mysql(_), .. }) => defaults::CONTROL_LISTEN.parse().ok(),
+            _ => None,
+        },
     };
     keys.end();
     let file = file.to_owned();
@@ -192,13 +198,21 @@ fn starrocks(keys: &mut Keys<'_, '_>, kind: &Node) {
 fn control(mut keys: Keys<'_, '_>) -> Option<SocketAddr> {
     let listen = match keys.text("listen") {
         Some((text, node)) => {
-            let address = text.value.parse().ok();
-            if address.is_none() {
-                let fault = Fault::new(node.span.clone(), format!("`listen` of [control] cannot be {text:?}"))
-                    .help("an address and a port: listen = \"127.0.0.1:8787\"");
+            let address: Option<SocketAddr> = text.value.parse().ok();
+            let wrong = match address {
+                None => "an address and a port: listen = \"127.0.0.1:8787\"",
+                Some(address) if !address.ip().is_loopback() => {
+                    "a loopback address, listen = \"127.0.0.1:8787\": whoever reaches the port can change the rule and so the history; \
+                     for a machine further away, forward it with ssh -L"
+                }
+                Some(_) => "",
+            };
+            if !wrong.is_empty() {
+                let fault =
+                    Fault::new(node.span.clone(), format!("`listen` of [control] cannot be {text:?}")).help(wrong);
                 keys.faults.push(fault);
             }
-            address
+            address.filter(|_| wrong.is_empty())
         }
         None => defaults::CONTROL_LISTEN.parse().ok(),
     };

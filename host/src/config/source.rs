@@ -162,17 +162,17 @@ fn heartbeat(keys: &mut Keys<'_, '_>) -> Option<Duration> {
 }
 
 fn tls(keys: &mut Keys<'_, '_>, folder: &Path) -> (Option<Tls>, Option<PathBuf>) {
-    let words = ["preferred", "disabled", "required", "verify-ca", "verify-identity"];
+    let words = ["preferred", "disabled", "required", "verify-identity"];
     let tls = match keys.word("tls", &words) {
         Some((word, _)) => Tls::ALL.into_iter().find(|tls| tls.name() == word),
         None => (!keys.has("tls")).then_some(defaults::TLS),
     };
     let ca = keys.text("tls-ca");
     if let (Some((_, node)), Some(tls)) = (ca, tls)
-        && !tls.verifies()
+        && tls != Tls::VerifyIdentity
     {
         let fault = Fault::new(node.span.clone(), format!("`tls-ca` does not go with tls = \"{}\"", tls.name()));
-        keys.faults.push(fault.label("nothing is verified").help("write tls = \"verify-ca\" or \"verify-identity\""));
+        keys.faults.push(fault.label("nothing is verified").help("write tls = \"verify-identity\""));
     }
     (tls, ca.map(|(text, _)| folder.join(&text.value)))
 }

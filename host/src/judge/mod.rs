@@ -154,6 +154,7 @@ async fn play(case: &Arc<Case>, stage: &impl Stage, batch_changes: usize) -> Res
         upserts,
         deletes,
         checkpoint: Checkpoint { source: "case".into(), position },
+        turns: Vec::new(),
     };
     let no_deletes = Rows::new(plan.history.primary_key.len());
     table.commit(&load(history, no_deletes, position.clone())).await.map_err(unjudged)?;

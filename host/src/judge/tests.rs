@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::event::{Field, Logical, TableSchema};
 use crate::groups::Groups;
-use crate::history::{EntityRows, HistoryColumn, Roles, Scope};
+use crate::history::{EntityRows, HistoryColumn, Roles, Scope, Standing};
 use crate::rule::plan::TableUse;
 use crate::rule::{Decision, Reject};
 use crate::sink::SinkError;
@@ -18,8 +18,8 @@ pub(crate) struct ByKey {
 
 #[async_trait::async_trait]
 impl Sink for ByKey {
-    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, SinkError> {
-        Ok(None)
+    async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
+        Ok(Standing::default())
     }
 
     async fn prepare(&mut self, _: &HistorySchema) -> Result<(), SinkError> {

@@ -45,22 +45,36 @@ pub struct Setting {
     pub default: Option<String>,
 }
 
+impl Description {
+    /// Name and version, as the rule says them.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.name, self.version).trim_end().to_owned()
+    }
+}
+
 impl Component {
     /// A rule of this program.
     ///
     /// # Errors
     /// [`RuleError::Unfit`]: no such rule, or built without it.
     pub fn builtin(name: &str, limits: Limits) -> Result<Self, RuleError> {
+        Component::load(&format!("builtin:{name}"), Component::builtin_bytes(name)?, limits)
+    }
+
+    /// The component of a rule of this program.
+    ///
+    /// # Errors
+    /// As [`Component::builtin`].
+    pub fn builtin_bytes(name: &str) -> Result<&'static [u8], RuleError> {
         let Some((_, bytes)) = BUILTIN.iter().find(|(known, _)| *known == name) else {
             let known: Vec<String> = BUILTIN.iter().map(|(known, _)| format!("builtin:{known}")).collect();
             return Err(RuleError::Unfit(format!("builtin:{name} is not known; there is {}", known.join(", "))));
         };
-        let bytes = bytes.ok_or_else(|| {
+        bytes.ok_or_else(|| {
             RuleError::Unfit(format!(
                 "builtin:{name} is not in this build; run `cargo xtask plugins`, then build again"
             ))
-        })?;
-        Component::load(&format!("builtin:{name}"), bytes, limits)
+        })
     }
 
     /// Compiles a component and asks it who it is. `origin` names it in messages.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::{Sink, SinkError};
-use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
+use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use crate::rows::{Row, Rows, Value};
 
 /// Rows by primary key.
@@ -13,7 +13,7 @@ pub struct Memory {
     history: Option<HistorySchema>,
     /// By the primary key's values.
     rows: BTreeMap<Vec<Owned>, Vec<Owned>>,
-    checkpoint: Option<Checkpoint>,
+    standing: Standing,
 }
 
 /// A value that outlives its rows. Ordered as one column's values are: of one kind, NULL first.
@@ -105,14 +105,14 @@ pub(super) fn key(row: Row<'_>, columns: &[usize]) -> Vec<Owned> {
 
 #[async_trait::async_trait]
 impl Sink for Memory {
-    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, SinkError> {
-        Ok(self.checkpoint.clone())
+    async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
+        Ok(self.standing.clone())
     }
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
         match &self.history {
             Some(known) if known.columns != history.columns || known.primary_key != history.primary_key => {
-                Err(SinkError::Unfit("the history in memory has other columns".into()))
+                Err(SinkError::OtherTable("the history in memory has other columns".into()))
             }
             _ => {
                 self.history = Some(history.clone());
@@ -147,14 +147,15 @@ impl Sink for Memory {
     }
 
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
-        let history = self.history.as_ref().expect("prepare comes first");
         for row in load.deletes.iter() {
             self.rows.remove(&row.values().map(Owned::from).collect::<Vec<_>>());
         }
         for row in load.upserts.iter() {
+            let history = self.history.as_ref().expect("prepare comes before rows");
             self.rows.insert(key(row, &history.primary_key), row.values().map(Owned::from).collect());
         }
-        self.checkpoint = Some(load.checkpoint.clone());
+        self.standing.checkpoint = Some(load.checkpoint.clone());
+        load.turns.iter().for_each(|turn| self.standing.ledger.turn(turn));
         Ok(())
     }
 }

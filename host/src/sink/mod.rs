@@ -4,22 +4,23 @@ mod memory;
 mod overlay;
 mod sqlite;
 
-use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
+use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use crate::rows::Rows;
 
 pub use memory::{Memory, Owned};
 pub use overlay::Overlay;
-pub use sqlite::{Reader, Snapshot, Sqlite};
+pub use sqlite::{Reader, Snapshot, Sqlite, read_entries};
 
-/// Keeps history rows and the checkpoint; they move together or not at all.
+/// Keeps history rows, the checkpoint and the ledger; they move together or not at all.
 ///
-/// The pipeline calls `checkpoint` once, before anything else; `prepare` when the rule's plan is known, before the
-/// first `entity_rows` or `commit`, and again (with an equal schema) when the rule was configured anew; then
-/// `entity_rows` and `commit` in turn, one batch at a time.
+/// `checkpoint` is called once, before anything else; `prepare` by the pipeline when the rule's plan is known, before the
+/// first `entity_rows` or a `commit` with rows, and again when the rule was configured anew or another took its place (its
+/// table has the same columns and keys then); `entity_rows` and `commit` in turn, one batch at a time. A load without rows
+/// may come before `prepare`.
 #[async_trait::async_trait]
 pub trait Sink: Send {
-    /// How far this pipeline has come, none when it has never committed.
-    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, SinkError>;
+    /// How far this pipeline has come, and which rule has brought it there.
+    async fn checkpoint(&mut self) -> Result<Standing, SinkError>;
 
     /// Makes the history table, or compares the one that is there and refuses with the difference column by column.
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError>;
@@ -28,7 +29,7 @@ pub trait Sink: Send {
     /// in the order of `roles.entity_key`, no entity twice, no NULL.
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError>;
 
-    /// Writes rows and checkpoint in one transaction: after an error nothing of the load is there.
+    /// Writes rows, checkpoint and turns in one transaction: after an error nothing of the load is there.
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError>;
 }
 
@@ -37,6 +38,10 @@ pub enum SinkError {
     /// The place cannot be used (not writable, another table, not a database): exit code 3 before the first batch, 1 afterwards.
     #[error("{0}")]
     Unfit(String),
+    /// The table that is there is not the one that the rule writes. As [`SinkError::Unfit`], but exit code 2 where it is
+    /// the configuration that names another rule than the table's.
+    #[error("{0}")]
+    OtherTable(String),
     /// Another process has moved the checkpoint: this one stops and must not write again.
     #[error("{0}")]
     Fenced(String),

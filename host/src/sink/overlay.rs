@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::memory::{Owned, key};
 use super::sqlite::Snapshot;
 use super::{Sink, SinkError};
-use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
+use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use crate::rows::Rows;
 
 /// Commits go to memory and nowhere else.
@@ -25,8 +25,8 @@ impl Overlay {
 
 #[async_trait::async_trait]
 impl Sink for Overlay {
-    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, SinkError> {
-        Ok(self.base.as_ref().and_then(|base| base.checkpoint.clone()))
+    async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
+        self.base.as_ref().map_or(Ok(Standing::default()), Snapshot::standing)
     }
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
@@ -70,11 +70,11 @@ impl Sink for Overlay {
     }
 
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
-        let history = self.history.as_ref().expect("prepare comes first");
         for row in load.deletes.iter() {
             self.written.insert(row.values().map(Owned::from).collect(), None);
         }
         for row in load.upserts.iter() {
+            let history = self.history.as_ref().expect("prepare comes before rows");
             self.written.insert(key(row, &history.primary_key), Some(row.values().map(Owned::from).collect()));
         }
         Ok(())

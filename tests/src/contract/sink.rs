@@ -1,7 +1,10 @@
 //! What every `Sink` promises, also when it is closed and opened again between any two loads.
 
+use std::sync::Arc;
+
 use hindsight::event::{Field, Logical, Position};
-use hindsight::history::{Checkpoint, EntityRows, HistoryColumn, HistorySchema, Load, Roles, Scope};
+use hindsight::history::{Checkpoint, EntityRows, HistoryColumn, HistorySchema, Load, Roles, Scope, Standing};
+use hindsight::ledger::{Reason, RuleVersion, Turn};
 use hindsight::rows::Rows;
 use hindsight::sink::Sink;
 
@@ -71,6 +74,7 @@ pub fn load(history: &HistorySchema, deletes: &[Vec<Cell>], upserts: &[Vec<Cell>
         upserts: Rows::new(history.columns.len()),
         deletes: Rows::new(history.primary_key.len()),
         checkpoint: Checkpoint { source: "a source".into(), position: Position(position.into()) },
+        turns: Vec::new(),
     };
     for row in deletes {
         load.deletes.push_row(history.primary_key.iter().map(|&column| row[column].value()));
@@ -110,6 +114,8 @@ pub async fn check<H: Home>(home: impl Fn() -> H) {
             each_entity_gets_its_own_rows(session(home()).await).await;
             every_value_comes_back(session(home()).await).await;
             a_load_without_rows_moves_the_checkpoint(session(home()).await).await;
+            the_ledger_moves_with_the_checkpoint(session(home()).await).await;
+            a_load_without_rows_may_come_before_the_table(home(), history(order), restarts).await;
         }
     }
 }
@@ -152,10 +158,14 @@ impl<H: Home> Session<H> {
     }
 
     async fn checkpoint(&mut self) -> Option<String> {
-        self.sink().await.checkpoint().await.expect("read the checkpoint").map(|checkpoint| {
+        self.sink().await.checkpoint().await.expect("read the checkpoint").checkpoint.map(|checkpoint| {
             assert_eq!(checkpoint.source, "a source");
             checkpoint.position.0
         })
+    }
+
+    async fn standing(&mut self) -> Standing {
+        self.sink().await.checkpoint().await.expect("read the checkpoint")
     }
 
     async fn all(&mut self, owner: i64) -> Vec<Vec<Cell>> {
@@ -194,6 +204,67 @@ async fn a_load_without_rows_moves_the_checkpoint<H: Home>(mut session: Session<
     assert_eq!(session.checkpoint().await.as_deref(), Some("one"));
     session.commit(&[], &[], "two; é \u{1f600}").await;
     assert_eq!(session.checkpoint().await.as_deref(), Some("two; é \u{1f600}"));
+}
+
+/// A rule version that tests name.
+pub fn version(name: &str) -> Arc<RuleVersion> {
+    let settings = vec![("colour".to_owned(), "it's \"red\"".to_owned())];
+    Arc::new(RuleVersion::new(name.into(), format!("{name}.wasm"), name.as_bytes().into(), settings, "UTC"))
+}
+
+/// A turn to a version, at a position.
+pub fn turn(version: &Arc<RuleVersion>, previous: Option<&Arc<RuleVersion>>, since: &str) -> Turn {
+    Turn {
+        version: version.clone(),
+        since: Some(Position(since.into())),
+        reason: Reason::Swap,
+        previous: previous.cloned(),
+        configured: "a digest".into(),
+        tables: "shop.item_assets(id int)".into(),
+    }
+}
+
+async fn the_ledger_moves_with_the_checkpoint<H: Home>(mut session: Session<H>) {
+    assert!(session.standing().await.ledger.active.is_none());
+    let [one, two, three] = ["one", "two", "three"].map(version);
+    for (number, (turns, active, previous)) in [
+        (vec![turn(&one, None, "0")], &one, None),
+        (vec![], &one, None),
+        (vec![turn(&two, Some(&one), "2")], &two, Some(&one)),
+        // Two at once: the last one stands.
+        (vec![turn(&one, Some(&two), "3"), turn(&three, Some(&one), "3")], &three, Some(&one)),
+        (vec![], &three, Some(&one)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let load = Load { turns, ..load(&session.history, &[], &[], &number.to_string()) };
+        session.sink().await.commit(&load).await.expect("commit");
+        let Standing { checkpoint, ledger } = session.standing().await;
+        assert_eq!(checkpoint.expect("a checkpoint").position.0, number.to_string());
+        assert_eq!((ledger.active.as_ref(), ledger.previous.as_ref()), (Some(active), previous), "after {number}");
+        assert_eq!(ledger.configured.as_deref(), Some("a digest"));
+        assert_eq!(ledger.tables.as_deref(), Some("shop.item_assets(id int)"));
+    }
+}
+
+/// A live source moves on before the first captured row comes.
+async fn a_load_without_rows_may_come_before_the_table<H: Home>(mut home: H, history: HistorySchema, restarts: bool) {
+    let mut sink = home.open();
+    sink.checkpoint().await.expect("read the checkpoint");
+    for position in ["0", "1"] {
+        let checkpoint = Checkpoint { source: "a source".into(), position: Position(position.into()) };
+        sink.commit(&Load::empty(checkpoint)).await.expect("commit without a table");
+        if restarts {
+            home.close(sink);
+            sink = home.open();
+        }
+        let standing = sink.checkpoint().await.expect("read the checkpoint");
+        assert_eq!(standing.checkpoint.expect("a checkpoint").position.0, position);
+    }
+    sink.prepare(&history).await.expect("the table is made now");
+    sink.commit(&load(&history, &[], &[row(7, 1, 1, true, "a")], "2")).await.expect("commit");
+    assert_eq!(entity(sink.as_mut(), 7, Scope::AllRows).await, [row(7, 1, 1, true, "a")]);
 }
 
 async fn deletes_come_first_and_the_later_upsert_stands<H: Home>(mut session: Session<H>) {

@@ -134,6 +134,10 @@ fn ends_where_transactions_end(subject: &Subject<'_>, size: usize, handed: &[(Ve
     let mut done = 0;
     for (changes, position) in handed {
         done += changes.len();
+        // A source may hand out where it begins.
+        if done == 0 {
+            continue;
+        }
         let mut end = 0;
         let around = subject.transactions.iter().find(|&&n| {
             end += n;

@@ -141,7 +141,7 @@ fn keys_of_a_live_source_are_checked() {
         ("heartbeat = \"1\"", &["`heartbeat` of [source] cannot be \"1\"", "with a unit"]),
         ("heartbeat = \"1ms\"", &["it lies between 100ms and 1h"]),
         ("tls = \"require\"", &["did you mean \"required\"?"]),
-        ("tls-ca = \"ca.pem\"", &["`tls-ca` does not go with tls = \"preferred\"", "verify-ca"]),
+        ("tls-ca = \"ca.pem\"", &["`tls-ca` does not go with tls = \"preferred\"", "verify-identity"]),
         ("server-id = 0", &["`server-id` of [source] is a number between 1 and 4294967295"]),
         ("on-lost-position = \"resnapshot\"", &["on-lost-position = \"resnapshot\" is not built yet"]),
         ("files = [\"x\"]", &["`files` does not go with kind = \"mysql\""]),

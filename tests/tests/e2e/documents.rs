@@ -26,13 +26,13 @@ fn point_at_recording(folder: &Folder, config: &str) {
 }
 
 /// A command and the output that the document shows for it.
-struct Shown {
-    command: String,
-    output: Vec<String>,
+pub(crate) struct Shown {
+    pub command: String,
+    pub output: Vec<String>,
 }
 
 /// The commands of the `console` blocks. The output of one ends where another begins, or with the block.
-fn shown(document: &str) -> Vec<Shown> {
+pub(crate) fn shown(document: &str) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
     let (mut inside, mut listening) = (false, false);
     for line in document.lines() {

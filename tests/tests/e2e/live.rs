@@ -1,6 +1,7 @@
 //! The live source on real servers: killed, frozen, failed over, altered, refused; latency, and how it ends.
 
 mod contract;
+mod document;
 mod faults;
 mod gtid_sets;
 mod kills;

@@ -2,6 +2,7 @@
 
 mod compressed;
 mod configuration;
+mod control;
 mod demo_counts;
 mod doctor;
 mod documents;
@@ -12,4 +13,5 @@ mod live;
 mod refusals;
 mod restarts;
 mod statements;
+mod swaps;
 mod values;

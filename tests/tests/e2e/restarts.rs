@@ -129,7 +129,10 @@ fn a_history_is_not_gone_on_with_by_another_rule_source_table_or_name() {
     };
 
     Pipeline { rule: Rule::CountChanges, ..pipeline.clone() }.configure(&place);
-    refused(3, &["item_asset_history", "is not the one that the rule writes", "changes", "another table"]);
+    refused(
+        2,
+        &["configuration names another rule", "item_asset_history", "is not the one that the rule writes", "changes"],
+    );
 
     Pipeline { table: "shop.*", ..pipeline.clone() }.configure(&place);
     refused(2, &["another source", "shop.item_assets", "shop.*", "another `name`"]);

@@ -18,6 +18,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("jiff", &["civil.rs"]),
     ("comfy_table", &["commands/"]),
     ("indicatif", &["commands/"]),
+    ("axum", &["control/"]),
+    ("hyper", &["control/"]),
+    ("hyper_util", &["control/"]),
+    ("http_body_util", &["control/"]),
+    ("prometheus_client", &["metrics.rs"]),
 ];
 
 /// What a file or folder may not name.
@@ -25,7 +30,9 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("event.rs", &["crate::source", "crate::rule", "crate::sink", "crate::pipeline", "crate::config"]),
     ("rows.rs", &["crate::source", "crate::rule", "crate::sink", "crate::pipeline", "crate::config"]),
     ("history.rs", &["crate::source", "crate::rule", "crate::sink", "crate::pipeline", "crate::config"]),
-    ("pipeline.rs", &["sqlite", "wasm", "binlog", "memory::", "crate::config", "crate::assemble"]),
+    ("ledger.rs", &["crate::source", "crate::rule", "crate::sink", "crate::pipeline", "crate::config"]),
+    ("pipeline.rs", &["sqlite", "wasm", "binlog", "memory::", "crate::config", "crate::assemble", "crate::control"]),
+    ("pipeline/", &["sqlite", "wasm", "binlog", "memory::", "crate::config", "crate::assemble", "crate::control"]),
     ("source/", &["crate::rule", "crate::sink", "crate::pipeline", "crate::assemble", "crate::config"]),
     ("rule/", &["crate::source", "crate::sink", "crate::pipeline", "crate::assemble", "crate::config"]),
     ("sink/", &["crate::source", "crate::rule", "crate::pipeline", "crate::assemble", "crate::config"]),

@@ -42,7 +42,7 @@ async fn an_overlay_reads_as_a_history_into_which_its_loads_were_written() {
             let (bytes, n_files) = (fs::read(folder.path().join("a history?.db")).ok(), files());
             let mut overlay = overlay(&folder);
             overlay.prepare(&history).await.unwrap();
-            let position = overlay.checkpoint().await.unwrap().map(|checkpoint| checkpoint.position.0);
+            let position = overlay.checkpoint().await.unwrap().checkpoint.map(|checkpoint| checkpoint.position.0);
             assert_eq!(position, (n_written > 0).then(|| n_written.to_string()));
             for (n, load) in loads.iter().enumerate() {
                 wanted.commit(load).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_history_that_somebody_begins_to_write_while_it_is_looked_at_is_no_pic
     beside.prepare(&history).await.unwrap();
     writer.commit(&load(&history, &[], &[row(1, 1, 2, true, "second")], "2")).await.unwrap();
     assert_eq!(entities(&mut beside, &[1], Scope::AllRows).await[0].len(), 1);
-    assert_eq!(beside.checkpoint().await.unwrap().unwrap().position.0, "1");
+    assert_eq!(beside.checkpoint().await.unwrap().checkpoint.unwrap().position.0, "1");
     drop(beside);
     writer.commit(&load(&history, &[], &[row(1, 1, 3, true, "third")], "3")).await.unwrap();
     drop(writer);

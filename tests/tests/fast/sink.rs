@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use hindsight::event::{Logical, Position};
-use hindsight::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
+use hindsight::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use hindsight::rows::Rows;
-use hindsight::sink::{Memory, Sink, SinkError, Sqlite};
+use hindsight::sink::{Memory, Sink, SinkError, Sqlite, read_entries};
 use hindsight_tests::binlog::Cell;
 use hindsight_tests::contract::sink::{self, Home, KeyOrder, Session, entity, history, load, row};
 use hindsight_tests::program::Folder;
@@ -77,7 +77,7 @@ impl Kept {
 
 #[async_trait::async_trait]
 impl Sink for Kept {
-    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, SinkError> {
+    async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
         self.now(async |memory| memory.checkpoint().await)
     }
 
@@ -109,7 +109,7 @@ async fn memory_refuses_another_table_than_it_holds() {
     let mut memory = Memory::default();
     memory.prepare(&history(KeyOrder::EntityFirst)).await.unwrap();
     let refused = memory.prepare(&history(KeyOrder::EntityLast)).await.unwrap_err();
-    assert!(matches!(refused, SinkError::Unfit(_)), "{refused}");
+    assert!(matches!(refused, SinkError::OtherTable(_)), "{refused}");
 }
 
 /// A position in [`Logical::ALL`] as a column of the suite's table.
@@ -145,14 +145,17 @@ async fn an_error_in_the_middle_of_a_commit_leaves_nothing_of_it() {
             (blocked, ["the disk is full", "history.db"]),
         ] {
             let upserts = [row(7, 1, 1, false, "overwritten"), row(7, 3, 3, true, "new"), bad];
-            let error = sink.commit(&load(&history, &before[1..], &upserts, "after")).await.unwrap_err();
+            let turns = vec![sink::turn(&sink::version("a rule"), None, "before")];
+            let failing = Load { turns, ..load(&history, &before[1..], &upserts, "after") };
+            let error = sink.commit(&failing).await.unwrap_err();
             assert!(matches!(error, SinkError::Stop(_)), "{error:?}");
             assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
             assert_eq!(file.dump(), dumped, "rows of a load that failed");
-            let position = sink.checkpoint().await.unwrap().unwrap().position;
+            let position = sink.checkpoint().await.unwrap().checkpoint.unwrap().position;
             assert_eq!(position, Position("before".into()), "checkpoint of a load that failed");
-            let mut again = file.sink().unwrap();
-            assert_eq!(again.checkpoint().await.unwrap().unwrap().position, position);
+            let again = file.sink().unwrap().checkpoint().await.unwrap();
+            assert_eq!(again.checkpoint.unwrap().position, position);
+            assert!(again.ledger.active.is_none(), "a turn of a load that failed");
         }
         // It was the load, not the sink.
         sink.commit(&load(&history, &before[1..], &[row(7, 3, 3, true, "new")], "after")).await.unwrap();
@@ -189,7 +192,7 @@ async fn a_second_process_is_fenced_at_its_first_commit() {
         }
         first.commit(&load(&history, &[], &[row(7, 3, 3, true, "first")], "3")).await.unwrap();
         let mut third = file.sink().unwrap();
-        assert_eq!(third.checkpoint().await.unwrap().unwrap().position, Position("3".into()));
+        assert_eq!(third.checkpoint().await.unwrap().checkpoint.unwrap().position, Position("3".into()));
         // The same position does not make it the same commit.
         drop(first);
         third.prepare(&history).await.unwrap();
@@ -254,7 +257,7 @@ async fn another_table_is_refused_column_by_column() {
         )
         .unwrap();
     let error = file.sink().unwrap().prepare(&history).await.unwrap_err();
-    assert!(matches!(error, SinkError::Unfit(_)), "{error:?}");
+    assert!(matches!(error, SinkError::OtherTable(_)), "{error:?}");
     let text = error.to_string();
     for line in [
         "column 1: is owner_id TEXT NOT NULL, key 2; the rule writes owner_id INTEGER NOT NULL, key 1",
@@ -282,7 +285,7 @@ async fn rows_that_no_checkpoint_explains_are_refused() {
     sink.prepare(&history).await.unwrap();
     sink.commit(&load(&history, &[], &[row(7, 1, 1, true, "a")], "1")).await.unwrap();
     let mut other = Sqlite::open(&file.0.path().join("history.db"), "the \"history\"", "another pipeline").unwrap();
-    assert_eq!(other.checkpoint().await.unwrap(), None, "checkpoints go by the pipeline's name");
+    assert_eq!(other.checkpoint().await.unwrap().checkpoint, None, "checkpoints go by the pipeline's name");
     let refused = other.prepare(&history).await.unwrap_err();
     assert!(matches!(&refused, SinkError::Unfit(text) if text.contains("written by pipeline a pipeline")), "{refused}");
     file.plain().execute_batch("DELETE FROM hindsight_checkpoint").unwrap();
@@ -343,4 +346,29 @@ async fn a_cell_that_somebody_else_changed_into_nonsense_stops() {
         let error = sink.entity_rows(&keys, Scope::AllRows).await.unwrap_err();
         assert!(matches!(&error, SinkError::Stop(text) if text.contains(words)), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn components_are_kept_once_and_only_of_the_active_and_the_previous_rule() {
+    let file = File::new();
+    let history = history(KeyOrder::EntityFirst);
+    let mut sink = file.sink().unwrap();
+    sink.prepare(&history).await.unwrap();
+    let versions = ["one", "two", "three"].map(sink::version);
+    let path = file.0.path().join("history.db");
+    for (number, (active, previous)) in [(0, None), (1, Some(0)), (0, Some(1)), (2, Some(0))].into_iter().enumerate() {
+        let turn = sink::turn(&versions[active], previous.map(|previous| &versions[previous]), "a place");
+        let load = Load { turns: vec![turn], ..load(&history, &[], &[], &format!("place {number}")) };
+        sink.commit(&load).await.unwrap();
+    }
+    let kept = file.query("SELECT CAST(bytes AS TEXT) FROM hindsight_components ORDER BY 1");
+    assert_eq!(kept, ["one", "three"]);
+    let entries = read_entries(&path, "a pipeline").unwrap();
+    let told: Vec<_> = entries.iter().map(|entry| (entry.n, entry.name.as_str())).collect();
+    assert_eq!(told, [(1, "one"), (2, "two"), (3, "one"), (4, "three")], "every turn stays");
+    assert!(read_entries(&path, "another").unwrap().is_empty());
+    // A component that somebody changed is no rule to start with.
+    file.plain().execute_batch("UPDATE hindsight_components SET bytes = X'00'").unwrap();
+    let error = file.sink().unwrap().checkpoint().await.unwrap_err();
+    assert!(matches!(&error, SinkError::Unfit(text) if text.contains("somebody changed")), "{error:?}");
 }

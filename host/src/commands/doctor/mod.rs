@@ -90,11 +90,9 @@ fn recorded(config: &Config, files: &[PathBuf], tables: &TableFilter, position: 
 
 fn rule(config: &Config) -> Area {
     let place = config.rule.component.to_string();
-    let line = match assemble::rule(config) {
-        Ok(rule) => {
-            let component = rule.component();
-            let (version, digest) = (&component.description.version, &component.digest[..12]);
-            Line::green("component", format!("{place} ({} {version}, sha256:{digest})", rule.name()))
+    let line = match assemble::configured(config) {
+        Ok((component, version)) => {
+            Line::green("component", format!("{place} ({}, sha256:{})", version.name, &component.digest[..12]))
         }
         Err(failure) => Line::red("component", place, failure.to_string()),
     };

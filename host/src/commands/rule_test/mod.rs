@@ -43,6 +43,15 @@ pub async fn rule_test(paths: &[PathBuf], stage: &impl Stage, json: bool) -> Out
     outcome(&tested)
 }
 
+/// Judges the rule before it is put to work: says nothing where every case is good, and all of it where one is not.
+///
+/// # Errors
+/// Exit code 2, with the report.
+pub async fn require(paths: &[PathBuf], stage: &impl Stage) -> Outcome<()> {
+    let tested = test_all(paths, stage).await?;
+    outcome(&tested).map_err(|failure| Failure::usage(failure.error.context(report::text(&tested))))
+}
+
 async fn test_all(paths: &[PathBuf], stage: &impl Stage) -> Outcome<Vec<Tested>> {
     let mut tested = Vec::new();
     for path in case_files(paths).map_err(Failure::usage)? {

@@ -1,9 +1,11 @@
 //! History in an SQLite file: rows and checkpoint in one transaction, readable by plain `sqlite3`.
 //!
-//! `table` makes and compares the history table, `value` holds the text forms, `state` the `hindsight_*` tables,
-//! `backfill` keeps the write-ahead log small, `reader` answers queries without the rule, `snapshot` is for a dry run.
+//! `table` makes and compares the history table, `value` holds the text forms, `state` the checkpoint, `ledger` the rule
+//! versions, `backfill` keeps the write-ahead log small, `reader` answers queries without the rule, `snapshot` is for a
+//! dry run.
 
 mod backfill;
+mod ledger;
 mod reader;
 mod snapshot;
 mod state;
@@ -17,12 +19,13 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{Sink, SinkError};
 use crate::crash;
-use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope};
+use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use crate::rows::Rows;
 use backfill::Backfill;
 use state::State;
 use table::Statements;
 
+pub use ledger::read_entries;
 pub use reader::Reader;
 pub use snapshot::Snapshot;
 
@@ -68,14 +71,15 @@ impl Sqlite {
     }
 
     fn prepared(&self) -> &Prepared {
-        self.prepared.as_ref().expect("prepare comes before entity_rows and commit")
+        self.prepared.as_ref().expect("prepare comes before entity_rows")
     }
 }
 
 #[async_trait::async_trait]
 impl Sink for Sqlite {
-    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, SinkError> {
-        Ok(self.state.checkpoint.clone())
+    async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
+        let ledger = ledger::read(&self.connection, &self.state.pipeline, &self.path)?;
+        Ok(Standing { checkpoint: self.state.checkpoint.clone(), ledger })
     }
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
@@ -95,7 +99,6 @@ impl Sink for Sqlite {
     }
 
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
-        let prepared = self.prepared.as_ref().expect("prepare comes before commit");
         let path = &self.path;
         let failed = |error: rusqlite::Error| SinkError::Stop(format!("write history {}: {error}", path.display()));
         crash::point("sink.begin");
@@ -103,11 +106,18 @@ impl Sink for Sqlite {
         let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate).map_err(failed)?;
         let version = self.state.advance(&transaction, &load.checkpoint)?;
         crash::point("sink.checkpoint");
-        write(&transaction, prepared, load).map_err(|error| match error {
-            Write::Sqlite(error) => failed(error),
-            Write::Value(error) => error,
-        })?;
+        if !load.upserts.is_empty() || !load.deletes.is_empty() {
+            let prepared = self.prepared.as_ref().expect("prepare comes before rows");
+            write(&transaction, prepared, load).map_err(|error| match error {
+                Write::Sqlite(error) => failed(error),
+                Write::Value(error) => error,
+            })?;
+        }
         crash::point("sink.rows");
+        if !load.turns.is_empty() {
+            ledger::write(&transaction, &self.state.pipeline, &load.turns).map_err(failed)?;
+            crash::point("sink.turn");
+        }
         transaction.commit().map_err(failed)?;
         crash::point("sink.committed");
         self.state.advanced(version, load.checkpoint.clone());

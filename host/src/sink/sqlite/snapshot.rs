@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::ledger;
 use super::table::{self, Statements};
 use super::{Prepared, read_entities};
 use crate::event::Position;
-use crate::history::{Checkpoint, EntityRows, HistorySchema, Scope};
+use crate::history::{Checkpoint, EntityRows, HistorySchema, Scope, Standing};
+use crate::ledger::Ledger;
 use crate::rows::Rows;
 use crate::sink::SinkError;
 
@@ -44,6 +46,16 @@ impl Snapshot {
         let checkpoint = checkpoint(&connection, pipeline).map_err(unfit)?;
         let (path, table, pipeline) = (path.to_owned(), table.to_owned(), pipeline.to_owned());
         Ok(Some(Snapshot { connection, path, table, pipeline, checkpoint, unlocked, prepared: None }))
+    }
+
+    /// As [`Sink::checkpoint`](crate::sink::Sink::checkpoint).
+    pub fn standing(&self) -> Result<Standing, SinkError> {
+        let unfit = |error: rusqlite::Error| SinkError::Unfit(format!("open history {}: {error}", self.path.display()));
+        let ledger = match self.connection.table_exists(None, "hindsight_ledger").map_err(unfit)? {
+            true => ledger::read(&self.connection, &self.pipeline, &self.path)?,
+            false => Ledger::default(),
+        };
+        Ok(Standing { checkpoint: self.checkpoint.clone(), ledger })
     }
 
     /// Whether a pipeline has written to the file before.

@@ -36,7 +36,10 @@ pub struct State {
 impl State {
     pub fn open(connection: &Connection, pipeline: &str, path: &Path) -> Result<Self, SinkError> {
         let unfit = |error: rusqlite::Error| SinkError::Unfit(format!("open history {}: {error}", path.display()));
-        connection.execute_batch(TABLES).map_err(unfit)?;
+        connection
+            .execute_batch(TABLES)
+            .and_then(|()| connection.execute_batch(super::ledger::TABLES))
+            .map_err(unfit)?;
         let row = connection
             .query_row(
                 "SELECT format, version, source, position FROM hindsight_checkpoint WHERE pipeline = ?",

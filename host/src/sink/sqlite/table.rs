@@ -15,19 +15,20 @@ pub struct Place<'a> {
     pub pipeline: &'a str,
 }
 
-/// Makes the table with its index, or compares the one that is there; notes the schema for readers.
+/// Makes the table with its index, or compares the one that is there; notes the schema for readers. `moved`: whether this
+/// pipeline has a checkpoint.
 pub fn make_or_compare(
     connection: &mut Connection,
     place: &Place<'_>,
     history: &HistorySchema,
-    begun: bool,
+    moved: bool,
 ) -> Result<(), SinkError> {
     let failed = |error: rusqlite::Error| {
         SinkError::Unfit(format!("prepare table {} in {}: {error}", place.table, place.path.display()))
     };
     // It writes in any case; begun as a reader it could not wait for another pipeline's commit.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    if !compare(&transaction, place, history, begun)? {
+    if !compare(&transaction, place, history, moved)? {
         transaction.execute_batch(&create(place.table, history)).map_err(failed)?;
     }
     transaction.execute_batch(&index(place.table, history)).map_err(failed)?;
@@ -42,31 +43,39 @@ pub fn make_or_compare(
     transaction.commit().map_err(failed)
 }
 
+/// Whether this pipeline has a history table, this one or another.
+fn has_written(connection: &Connection, place: &Place<'_>) -> rusqlite::Result<bool> {
+    let text = "SELECT EXISTS (SELECT 1 FROM hindsight_history WHERE pipeline = ?)";
+    connection.query_row(text, [place.pipeline], |row| row.get(0))
+}
+
 /// Whether the table is there. Refuses one that is not what the rule writes, one whose rows no checkpoint explains, and a
-/// checkpoint (`begun`) without its table.
+/// pipeline that has a checkpoint (`moved`) and wrote another table.
 pub fn compare(
     connection: &Connection,
     place: &Place<'_>,
     history: &HistorySchema,
-    begun: bool,
+    moved: bool,
 ) -> Result<bool, SinkError> {
     let failed = |error: rusqlite::Error| {
         SinkError::Unfit(format!("look at table {} in {}: {error}", place.table, place.path.display()))
     };
     let columns = existing(connection, place.table).map_err(failed)?;
+    // A checkpoint alone may come from before the first captured row.
+    let begun = moved && has_written(connection, place).map_err(failed)?;
     if columns.is_empty() {
         return if begun { Err(lost_table(connection, place).map_err(failed)?) } else { Ok(false) };
     }
     let differences = differences(&columns, history);
     if !differences.is_empty() {
-        return Err(SinkError::Unfit(format!(
+        return Err(SinkError::OtherTable(format!(
             "table {} in {} is not the one that the rule writes:\n{}\nName another table in sink.table, or move this one away",
             place.table,
             place.path.display(),
             differences.join("\n")
         )));
     }
-    refuse_foreign_rows(connection, place, begun).map_err(failed)?.map_or(Ok(true), Err)
+    refuse_foreign_rows(connection, place, moved, begun).map_err(failed)?.map_or(Ok(true), Err)
 }
 
 /// A new table would begin in the middle of the log.
@@ -84,7 +93,12 @@ fn lost_table(connection: &Connection, place: &Place<'_>) -> rusqlite::Result<Si
 }
 
 /// Rows that no checkpoint of this pipeline explains would be mixed with its own.
-fn refuse_foreign_rows(connection: &Connection, place: &Place<'_>, begun: bool) -> rusqlite::Result<Option<SinkError>> {
+fn refuse_foreign_rows(
+    connection: &Connection,
+    place: &Place<'_>,
+    moved: bool,
+    begun: bool,
+) -> rusqlite::Result<Option<SinkError>> {
     let writer: Option<String> = connection
         .query_row("SELECT pipeline FROM hindsight_history WHERE name = ?", [place.table], |row| row.get(0))
         .optional()?;
@@ -102,7 +116,8 @@ fn refuse_foreign_rows(connection: &Connection, place: &Place<'_>, begun: bool) 
         connection
             .query_row(&format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(place.table)), [], |row| row.get(0))?;
     Ok(if has_rows && !begun {
-        refuse(format!("holds rows, but pipeline {} has no checkpoint here", place.pipeline))
+        let lacks = if moved { "written nothing" } else { "no checkpoint" };
+        refuse(format!("holds rows, but pipeline {} has {lacks} here", place.pipeline))
     } else {
         None
     })
@@ -187,7 +202,9 @@ fn index(table: &str, history: &HistorySchema) -> String {
         return String::new();
     }
     let columns: Vec<usize> = key.iter().copied().chain(history.roles.current).collect();
-    let name = quoted(&format!("{table}_entity"));
+    // Named by its columns: another rule may write the same table under another entity key.
+    let names: Vec<&str> = key.iter().map(|&column| history.columns[column].field.name.as_str()).collect();
+    let name = quoted(&format!("{table}_by_{}", names.join("_")));
     format!("CREATE INDEX IF NOT EXISTS {name} ON {} ({});", quoted(table), list(history, &columns))
 }
 

@@ -78,7 +78,13 @@ impl GtidSet {
     }
 
     pub fn is_subset_of(&self, other: &GtidSet) -> bool {
-        self.minus(other).is_empty()
+        self.intervals.iter().all(|(source, intervals)| {
+            let covering = other.intervals.get(source).map_or(&[][..], Vec::as_slice);
+            intervals.iter().all(|interval| {
+                let behind = covering.partition_point(|cover| cover.first <= interval.first);
+                behind > 0 && interval.last <= covering[behind - 1].last
+            })
+        })
     }
 
     /// As the binlog dump command takes it: a block per UUID and tag, intervals half open.

@@ -134,9 +134,6 @@ impl Mysql {
         let session = self.session.as_mut().expect("connected before it reads");
         let walk = &mut self.walk;
         loop {
-            if self.last.as_ref().is_some_and(|last| last.is_subset_of(&walk.place.gtids)) {
-                return Ok(walk.hand_out_whole());
-            }
             let event = match session.stream.ready().await? {
                 Some(event) => event,
                 // What is here goes out at once: nothing waits for more. Inside a transaction there is more, and soon: a
@@ -153,6 +150,9 @@ impl Mysql {
             };
             match walk.take(&event)? {
                 Taken::Again => return Err(Trouble::OtherShape),
+                Taken::Whole if self.last.as_ref().is_some_and(|last| last.is_subset_of(&walk.place.gtids)) => {
+                    return Ok(walk.hand_out_whole());
+                }
                 Taken::Next | Taken::Whole => {}
             }
             if walk.is_full() {

@@ -9,7 +9,14 @@ use hindsight_rule::{
     Table, Value,
 };
 
-pub struct CountChanges;
+pub struct CountChanges {
+    /// What goes before the digests of this rule; none: nothing.
+    mark: Option<String>,
+}
+
+/// The setting `mark` where none is set, and no mark. Tests make another component of this one by writing over these
+/// bytes, so they have to stand in it as they are.
+const UNMARKED: &str = "unmarked";
 
 /// Places in `read` and of the last columns of `history`.
 const CHANGES: usize = 0;
@@ -30,6 +37,11 @@ impl Rule for CountChanges {
             settings: vec![
                 setting("owner", "owner_id", "the entity key"),
                 setting("columns", "id,owner_id,asset_info,registered_at", "the columns folded, separated by commas"),
+                setting(
+                    "mark",
+                    std::hint::black_box(UNMARKED),
+                    "goes before the digest, to tell which rule wrote a row",
+                ),
             ],
         }
     }
@@ -47,7 +59,7 @@ impl Rule for CountChanges {
                 History::made("until", LogicalType::Datetime, true, "datetime(6)"),
                 History::made("is_current", LogicalType::Boolean, false, "boolean"),
                 History::made("changes", LogicalType::Int64, false, "bigint"),
-                History::made("digest", LogicalType::Text, false, "varchar(16)"),
+                History::made("digest", LogicalType::Text, false, "varchar(64)"),
             ],
             primary_key: vec![owner.into()],
             key: vec![owner.into()],
@@ -60,7 +72,8 @@ impl Rule for CountChanges {
             replay_safe: false,
             complete: false,
         };
-        Ok((CountChanges, plan))
+        let mark = Some(settings.get("mark").to_owned()).filter(|mark| mark != UNMARKED);
+        Ok((CountChanges { mark }, plan))
     }
 
     fn entity(&self, entity: &mut Entity<'_, '_>) -> Result<(), String> {
@@ -70,7 +83,11 @@ impl Rule for CountChanges {
         let mut ends = None;
         for change in entity.changes() {
             count += 1;
-            digest = format!("{:016x}", fnv1a(&format!("{digest}|{}", text(&change))));
+            let hash = fnv1a(&format!("{digest}|{}", text(&change)));
+            digest = match &self.mark {
+                Some(mark) => format!("{mark}:{hash:016x}"),
+                None => format!("{hash:016x}"),
+            };
             ends = Some((ends.map_or(change, |(first, _)| first), change));
         }
         let Some((first, last)) = ends else { return Ok(()) };

@@ -119,7 +119,7 @@ impl Player {
             }
         }));
         let checkpoint = Checkpoint { source: "random".into(), position: Position(String::new()) };
-        let load = Load { upserts: decision.upserts, deletes: decision.deletes, checkpoint };
+        let load = Load { upserts: decision.upserts, deletes: decision.deletes, checkpoint, turns: Vec::new() };
         self.runtime.block_on(sink.commit(&load)).unwrap();
         rejects
     }

@@ -1,0 +1,113 @@
+//! `hindsight status`, `pause`, `resume`: a running pipeline, through its control port.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+
+use crate::cli::{Ask, Running};
+use crate::config::{Config, defaults};
+use crate::control::{Client, StatusAnswer, Unanswered};
+use crate::failure::{Failure, Outcome};
+use crate::ledger;
+use crate::output;
+
+pub async fn status(args: &Ask) -> Outcome<()> {
+    let (client, _) = client(&args.running)?;
+    show(&client.status().await?, args.json.json)
+}
+
+/// Answered when the batch in hand is committed.
+pub async fn pause(args: &Ask) -> Outcome<()> {
+    let (client, _) = client(&args.running)?;
+    show(&client.pause().await?, args.json.json)
+}
+
+pub async fn resume(args: &Ask) -> Outcome<()> {
+    let (client, _) = client(&args.running)?;
+    show(&client.resume().await?, args.json.json)
+}
+
+/// The pipeline that a configuration means, and where it is found.
+pub fn client(running: &Running) -> Outcome<(Client, Config)> {
+    let config = Config::load(&running.file.config)?;
+    let address = match running.control.or(config.control) {
+        Some(address) if address.port() != 0 => address,
+        Some(_) => {
+            return Err(Failure::usage(anyhow!(
+                "[control] listen of {} leaves the port open: name the one that the log of `hindsight run` says, --control 127.0.0.1:PORT",
+                file(&config.file)
+            )));
+        }
+        None => {
+            return Err(Failure::outside(anyhow!(
+                "pipeline {} has no control port: write [control] listen = \"{}\" into {} and start it again",
+                config.name,
+                defaults::CONTROL_LISTEN,
+                file(&config.file),
+            )));
+        }
+    };
+    Ok((Client { address, pipeline: config.name.clone() }, config))
+}
+
+fn file(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Exit code 3: nobody is there. 2: what was sent does not fit. 1: it was not done.
+impl From<Unanswered> for Failure {
+    fn from(error: Unanswered) -> Self {
+        match error {
+            Unanswered::Nobody(_) | Unanswered::Another(_) => Failure::outside(error),
+            Unanswered::Unfit(_) => Failure::usage(error),
+            Unanswered::Refused(_) => Failure::run(error),
+        }
+    }
+}
+
+fn show(answer: &StatusAnswer, json: bool) -> Outcome<()> {
+    if json {
+        return output::print_json(&serde_json::to_value(answer).expect("an answer is plain data"));
+    }
+    output::print(&text(answer))
+}
+
+fn text(answer: &StatusAnswer) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| out += &format!("{name:<11}{value}\n");
+    line("pipeline", format!("{}, {} for {}", answer.pipeline, answer.state, duration(answer.uptime_s)));
+    line("rule", format!("{} {} ({})", answer.rule.name, ledger::short(&answer.rule.digest), answer.rule.origin));
+    if let Some(previous) = &answer.previous {
+        line("previous", format!("{} {} ({})", previous.name, ledger::short(&previous.digest), previous.origin));
+    }
+    let source = &answer.source;
+    line("source", format!("{}: {}", if source.connected { "connected" } else { "away" }, source.about));
+    line("position", answer.position.clone().unwrap_or_else(|| "nothing is committed yet".into()));
+    line(
+        "changes",
+        format!(
+            "{} in {} transactions, {} a second; {} history rows",
+            output::grouped(answer.changes),
+            output::grouped(answer.transactions),
+            output::grouped(answer.changes_per_second),
+            output::grouped(answer.history_rows),
+        ),
+    );
+    line(
+        "lag",
+        answer
+            .lag_ms
+            .map_or("unknown to this source".into(), |lag_ms| format!("{} ms", output::grouped(lag_ms.max(0) as u64))),
+    );
+    out
+}
+
+/// `2 d 3 h`, `4 min 5 s`
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
