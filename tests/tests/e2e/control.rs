@@ -353,7 +353,8 @@ fn another_shape_of_the_table_after_a_stop_is_a_turn_of_the_ledger_or_named_besi
     let before = Table::item_assets();
     let other = |columns: &[(&str, Kind)]| Table::new("shop.item_assets", columns);
     let (id, owner, time) = (("id", Kind::Int), ("owner_id", Kind::Int), ("registered_at", Kind::Datetime(6)));
-    let wider = other(&[id.clone(), owner.clone(), ("asset_info", Kind::Varchar(1020)), time.clone(), ("n", Kind::Int)]);
+    let wider =
+        other(&[id.clone(), owner.clone(), ("asset_info", Kind::Varchar(1020)), time.clone(), ("n", Kind::Int)]);
     let number = other(&[id.clone(), owner.clone(), ("asset_info", Kind::Int), time.clone()]);
     let without = other(&[id, owner, time]);
     let row = |table: &Table| -> Vec<Cell> {
