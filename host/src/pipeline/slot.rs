@@ -115,7 +115,12 @@ impl Slot {
         let plan = self.rule.configure(&batch.tables).map_err(|error| {
             let mut failure = Failure::rule(error, begun);
             if begun {
-                failure.error = failure.error.context(format!("the source's schema changed at {}", first()));
+                failure.error = failure.error.context(format!(
+                    "the source's schema changed at {}. Was: {}. Is: {}",
+                    first(),
+                    shapes(&self.schemas),
+                    shapes(&batch.tables),
+                ));
             } else if let Some(change) = self.change_while_down(&batch.tables) {
                 failure.error = failure.error.context(change);
             }
