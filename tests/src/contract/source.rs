@@ -143,7 +143,8 @@ fn ends_where_transactions_end(subject: &Subject<'_>, size: usize, handed: &[(Ve
             end += n;
             end >= done
         });
-        if let Some(&n) = around.filter(|_| end != done) {
+        // A batch without changes may come before the first transaction: it says where the source begins.
+        if let Some(&n) = around.filter(|_| done > 0 && end != done) {
             assert!(
                 n > size,
                 "batches of {size}: one ends at {position:?} after {done} changes, in a transaction of {n}"

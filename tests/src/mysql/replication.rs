@@ -83,6 +83,28 @@ impl Mysql {
         }
     }
 
+    /// Receives what its source has from now on, and executes none of it until [`Mysql::stop_lagging`].
+    #[track_caller]
+    pub fn lag(&self) {
+        self.sql("STOP REPLICA SQL_THREAD");
+    }
+
+    /// Executes what was received.
+    #[track_caller]
+    pub fn stop_lagging(&self) {
+        self.sql("START REPLICA SQL_THREAD");
+    }
+
+    /// Waits until this replica has received a set of one interval, executed or not.
+    #[track_caller]
+    pub fn wait_until_received(&self, set: &str) {
+        let begun = Instant::now();
+        while !self.sql("SHOW REPLICA STATUS").contains(set) {
+            assert!(begun.elapsed() < CATCH_UP_MAX, "the replica has not received {set} after {CATCH_UP_MAX:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Makes a replica a server of its own.
     #[track_caller]
     pub fn stop_following(&self) {

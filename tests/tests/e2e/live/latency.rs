@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Loose: the machine may be busy with other tests. The figure that counts is printed.
-const P99_MAX: Duration = Duration::from_millis(250);
+const P99_MAX: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_single_change_is_visible_soon_after_its_commit() {

@@ -78,6 +78,10 @@ fn an_alter_table_that_the_rule_cannot_take_stops_with_the_old_and_the_new_shape
         ),
     ] {
         for down in [false, true] {
+            if down && alter.contains("id BIGINT") {
+                // To a start SQLite's table is the same: it holds every integer.
+                continue;
+            }
             renew(&server);
             let place = Live::of(&server).place();
             let mut steps = Steps::default();
@@ -90,17 +94,11 @@ fn an_alter_table_that_the_rule_cannot_take_stops_with_the_old_and_the_new_shape
             let running = if down { running.stop().exit.and(None) } else { Some(running) };
             server.sql(&format!("ALTER TABLE shop.item_assets {alter}; {change};"));
             let answer = running.unwrap_or_else(|| place.follow()).end();
-            // A start knows the history table, and no shape from before: what is wrong is wrong before its first batch.
-            let (exits, both): (&[i32], &[&str]) =
-                if down { (&[1, 2, 3], &[]) } else { (&[1], &["Was: ", "Is: ", "schema changed", "binlog.0000"]) };
-            assert!(
-                exits.contains(&answer.exit.unwrap_or(-1)),
-                "{alter}, down: {down}: {:?} {}",
-                answer.exit,
-                answer.err
-            );
-            let words = if down { &words[..1] } else { &words[..] };
-            for word in words.iter().chain(both) {
+            // What a start finds is wrong before its first batch: the component, or the table, does not fit.
+            let exits: &[i32] = if down { &[2, 3] } else { &[1] };
+            let exit = answer.exit.expect("no signal ended it");
+            assert!(exits.contains(&exit), "{alter}, down: {down}: {exit} {}", answer.err);
+            for word in words.iter().chain(&["schema changed", "Was: ", "Is: "]) {
                 assert!(answer.err.contains(word), "{alter}, down: {down}: {word:?} is not in: {}", answer.err);
             }
             place.assert_is(Rule::ByOwner, &steps.changes, &format!("what came before {alter}"));
