@@ -76,9 +76,7 @@ fn masked(line: &str, server: &Mysql, digests: &mut Vec<String>) -> String {
             line.replace_range(at..at + len, &"0".repeat(len));
         }
     }
-    for (before, behind) in
-        [("ing for ", " s"), ("paused for ", " s"), ("paused for ", " µs"), ("transactions, ", " a second")]
-    {
+    for (before, behind) in [("up for ", " s"), ("paused for ", " µs"), ("transactions, ", " a second")] {
         if let Some(at) = line.find(before).map(|at| at + before.len())
             && let Some(len) = line[at..].find(behind)
             && line[at..at + len].bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
