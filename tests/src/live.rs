@@ -64,7 +64,8 @@ impl Live<'_> {
             "name = \"item-assets\"\n\
              [source]\nkind = \"mysql\"\nurl = {urls:?}\ntables = [{table:?}]\nsnapshot = \"never\"\nstart = {start:?}\n{source}\n\
              [rule]\ncomponent = {component:?}\nlimits = {{ batch = {batch} }}\n\
-             [sink]\npath = \"history.db\"\ntable = {TABLE:?}\n"
+             [sink]\npath = \"history.db\"\ntable = {TABLE:?}\n\
+             [control]\nlisten = \"127.0.0.1:0\"\n"
         );
         place.0.write("hindsight.toml", text);
     }
