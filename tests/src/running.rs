@@ -10,7 +10,7 @@ use crate::program::Answer;
 pub struct Running {
     process: Child,
     pub port: u16,
-    log: JoinHandle<String>,
+    log: Option<JoinHandle<String>>,
 }
 
 /// What the control port said.
@@ -40,7 +40,7 @@ impl Running {
             lines.read_to_string(&mut log).expect("read the log");
             log
         });
-        Some(Running { process, port, log })
+        Some(Running { process, port, log: Some(log) })
     }
 
     /// None where nobody answered: the process has ended.
@@ -110,7 +110,16 @@ impl Running {
         let mut out = String::new();
         self.process.stdout.take().expect("standard output is kept").read_to_string(&mut out).expect("read its output");
         let status = self.process.wait().expect("wait for hindsight");
-        Answer { exit: status.code(), out, err: self.log.join().expect("the log's reader") }
+        let log = self.log.take().expect("its end is waited for once");
+        Answer { exit: status.code(), out, err: log.join().expect("the log's reader") }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; after a failed test it has not.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

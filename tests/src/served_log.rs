@@ -13,11 +13,11 @@ pub const FILE: &str = "binlog.000002";
 #[track_caller]
 pub fn serve(log: AssetLog) -> (Mysql, Written) {
     let mut server = Mysql::start(OUTLIVES_KILLS);
-    server.add_reader();
     server.kill();
     let written = place(&server, log).expect("write the log into the server's folder");
     // It finds the file in its index, and begins a third one.
     server.start_again(&[]);
+    server.add_reader();
     (server, written)
 }
 

@@ -26,7 +26,7 @@ impl Overlay {
 #[async_trait::async_trait]
 impl Sink for Overlay {
     async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
-        self.base.as_ref().map_or(Ok(Standing::default()), Snapshot::standing)
+        Ok(self.base.as_ref().map(|base| base.standing.clone()).unwrap_or_default())
     }
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 
+use hindsight_tests::binlog::{Cell, Column, Events, Kind, Table};
 use hindsight_tests::generator::DEMO;
 use hindsight_tests::oracle::{self, OnOwnerChange};
 use hindsight_tests::pipeline::{Place, assert_same, component, fixture};
@@ -345,4 +346,56 @@ fn read_metrics(text: &str) -> BTreeMap<String, f64> {
         }
     }
     samples
+}
+
+#[test]
+fn another_shape_of_the_table_after_a_stop_is_a_turn_of_the_ledger_or_named_beside_the_old_one() {
+    let before = Table::item_assets();
+    let other = |columns: &[(&str, Kind)]| Table::new("shop.item_assets", columns);
+    let (id, owner, time) = (("id", Kind::Int), ("owner_id", Kind::Int), ("registered_at", Kind::Datetime(6)));
+    let wider =
+        other(&[id.clone(), owner.clone(), ("asset_info", Kind::Varchar(1020)), time.clone(), ("n", Kind::Int)]);
+    let number = other(&[id.clone(), owner.clone(), ("asset_info", Kind::Int), time.clone()]);
+    let without = other(&[id, owner, time]);
+    let row = |table: &Table| -> Vec<Cell> {
+        let value = |column: &Column| match (column.name.as_str(), &column.kind) {
+            ("id", _) => Cell::Int(2),
+            (_, Kind::Int) => Cell::Int(7),
+            (_, Kind::Varchar(_)) => Cell::text("b"),
+            _ => Cell::Int(1_700_000_000_000_000),
+        };
+        table.columns.iter().map(value).collect()
+    };
+    for (after, exit, words) in [
+        (&wider, 0, &[][..]),
+        (&number, 3, &["asset_info varchar(1020)", "asset_info int", "is not the one that the rule writes"]),
+        (&without, 2, &["asset_info varchar(1020)", "(id int, owner_id int, registered_at datetime(6))"]),
+    ] {
+        let place = place();
+        let mut log = Events::new();
+        log.transaction(|t| {
+            t.table_map(90, &before).insert(90, &before, &[Table::item(1, 7, "a")]);
+        });
+        log.write(place.0.path(), "binlog.000001");
+        let text = std::fs::read_to_string(place.0.path().join("hindsight.toml")).expect("read the configuration");
+        let file = format!("{:?}", fixture("item_assets.binlog"));
+        place.0.write("hindsight.toml", text.replace(&file, "\"binlog.000001\""));
+        says(&place.run(), 0, &[]);
+        assert_eq!(turns(&place), [turn("start", "active")]);
+        let checkpoint = place.checkpoint();
+        log.transaction(|t| {
+            t.table_map(91, after).insert(91, after, &[row(after)]);
+        });
+        log.write(place.0.path(), "binlog.000001");
+        let answer = place.run();
+        says(&answer, exit, words);
+        if exit == 0 {
+            assert_eq!(turns(&place), [turn("start", ""), turn("schema", "active")]);
+            says(&place.run(), 0, &[]);
+            assert_eq!(turns(&place).len(), 2, "it is known now");
+        } else {
+            says(&answer, exit, &["schema changed", "Was: shop.item_assets(id int", "Is: shop.item_assets(id int"]);
+            assert_eq!(place.checkpoint(), checkpoint, "nothing was written");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use hindsight_tests::live::Live;
 use hindsight_tests::mysql::{Client, Mysql};
 use hindsight_tests::pipeline::{Pipeline, Place, fixture};
 use hindsight_tests::program::{Answer, Folder};
+use hindsight_tests::running::Running;
 use hindsight_tests::say::say;
 use serde_json::Value;
 
@@ -231,6 +232,33 @@ fn a_server_that_is_not_there_and_an_account_that_is_refused_are_red() {
     assert!(lost.contains(&nobody.to_string()) && lost.contains("not reached"), "{lost}");
     assert!(refused.contains("Access denied"), "{refused}");
     assert!(!answer.out.contains("secret") && !answer.out.contains("wrong"), "{}", answer.out);
+}
+
+#[test]
+fn beside_a_running_pipeline_with_a_swapped_rule_all_is_green_and_both_are_said() {
+    let pipeline = Pipeline { files: vec![fixture("item_assets.binlog")], ..Pipeline::default() };
+    let place = pipeline.place();
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let path = place.0.path().join("hindsight.toml");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    place.0.write("hindsight.toml", format!("{text}[control]\nlisten = \"{port}\"\n"));
+    let found = |name: &str| {
+        let (answer, checks) = doctor(&place);
+        assert_eq!(answer.exit, Some(0), "{checks:#?}");
+        assert!(checks.iter().all(|check| check.mark == "green"), "{checks:#?}");
+        one(&checks, name).found.clone()
+    };
+    assert_eq!(found("listen"), format!("{port} is free"));
+    let running = Running::start(place.0.command(&["run", "--paused", "--json"])).expect("it starts");
+    assert_eq!(found("listen"), format!("{port} answers: a pipeline runs"));
+    let swap = ["swap", "builtin:scd2-by-owner", "--set", "on-owner-change=ignore"];
+    let swapped = place.0.hindsight(&swap);
+    assert_eq!(swapped.exit, Some(0), "{}", swapped.err);
+    let active = found("active");
+    assert!(active.starts_with("scd2-by-owner ") && active.contains("swapped in"), "{active}");
+    running.kill();
+    assert_eq!(found("active"), active);
+    assert_eq!(found("listen"), format!("{port} is free"));
 }
 
 #[test]

@@ -16,11 +16,13 @@ use crate::assemble;
 use crate::config::{Config, SourceKind};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
-use crate::history::Checkpoint;
+use crate::history::Standing;
+use crate::ledger::Ledger;
 use crate::output;
-use crate::sink::{SinkError, Snapshot};
+use crate::sink::Snapshot;
 use crate::source::mysql::preflight;
 use crate::source::{BinlogFile, TableFilter};
+use crate::start::{self, Choice};
 use report::{Area, Line, Mark};
 
 /// How long whoever holds the control port may take to answer.
@@ -30,9 +32,9 @@ const CONTROL_MAX: Duration = Duration::from_secs(2);
 /// Exit code 2: the configuration. Exit code 3: something is red.
 pub async fn doctor(path: &Path, json: bool) -> Outcome<()> {
     let config = Config::load(path)?;
-    let (sink, checkpoint) = sink(&config);
+    let (sink, Standing { checkpoint, ledger }) = sink(&config);
     let mut areas = source(&config, checkpoint.map(|checkpoint| checkpoint.position)).await?;
-    areas.push(rule(&config));
+    areas.push(rule(&config, &ledger));
     areas.push(sink);
     areas.extend(config.control.map(control));
     if json {
@@ -88,19 +90,29 @@ fn recorded(config: &Config, files: &[PathBuf], tables: &TableFilter, position: 
     Area { name: "source: recorded binlog files".into(), lines }
 }
 
-fn rule(config: &Config) -> Area {
+fn rule(config: &Config, ledger: &Ledger) -> Area {
     let place = config.rule.component.to_string();
-    let line = match assemble::configured(config) {
-        Ok((component, version)) => {
-            Line::green("component", format!("{place} ({}, sha256:{})", version.name, &component.digest[..12]))
+    let mut lines = Vec::new();
+    match assemble::configured(config) {
+        Ok((component, configured)) => {
+            let found = format!("{place} ({}, sha256:{})", configured.name, &component.digest[..12]);
+            lines.push(Line::green("component", found));
+            let Choice { version, .. } = start::choose(ledger, configured.clone());
+            if version.digest != configured.digest {
+                let found = format!(
+                    "{version} from {}, swapped in; it stays as long as rule.component says the same",
+                    version.origin
+                );
+                lines.push(Line::green("active", found));
+            }
         }
-        Err(failure) => Line::red("component", place, failure.to_string()),
-    };
-    Area { name: "rule".into(), lines: vec![line] }
+        Err(failure) => lines.push(Line::red("component", place, failure.to_string())),
+    }
+    Area { name: "rule".into(), lines }
 }
 
-/// The history's file, and its checkpoint where there is one for this source.
-fn sink(config: &Config) -> (Area, Option<Checkpoint>) {
+/// The history's file, and how far it is where that is of this source.
+fn sink(config: &Config) -> (Area, Standing) {
     let path = &config.sink.path;
     let shown = path.display().to_string();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -109,17 +121,20 @@ fn sink(config: &Config) -> (Area, Option<Checkpoint>) {
         Err(error) => Line::red("folder", folder.display().to_string(), format!("no file can be made in it: {error}"))
             .with("Make the folder, or let this user write into it"),
     }];
-    let mut checkpoint = None;
+    let mut standing = Standing::default();
     lines.push(match Snapshot::open(path, &config.sink.table, &config.name) {
         Ok(None) => Line::green("file", format!("{shown} (the first run makes it)")),
         Ok(Some(history)) => {
-            checkpoint.clone_from(&history.checkpoint);
-            match history.is_ours().and_then(|ours| Ok((ours, can_be_written(path)?))) {
-                Ok((ours, ())) => {
-                    let what = if ours { "a history of hindsight" } else { "an SQLite file without a history so far" };
-                    Line::green("file", format!("{shown}, {what}"))
+            standing.clone_from(&history.standing);
+            let what = match history.is_ours {
+                true => "a history of hindsight",
+                false => "an SQLite file without a history so far",
+            };
+            match OpenOptions::new().append(true).open(path) {
+                Ok(_) => Line::green("file", format!("{shown}, {what}")),
+                Err(error) => {
+                    Line::red("file", shown, format!("it cannot be written: {error}")).with("Let this user write it")
                 }
-                Err(error) => Line::red("file", shown, error.to_string()),
             }
         }
         Err(error) => {
@@ -127,7 +142,7 @@ fn sink(config: &Config) -> (Area, Option<Checkpoint>) {
         }
     });
     let identity = assemble::source_identity(config);
-    if let Some(known) = &checkpoint
+    if let Some(known) = &standing.checkpoint
         && known.source != identity
     {
         let why = format!("the configuration says `{identity}`: its checkpoint cannot be used");
@@ -135,20 +150,15 @@ fn sink(config: &Config) -> (Area, Option<Checkpoint>) {
         lines.push(line.with(
             "Restore the configuration, give this pipeline another `name` and `sink.table`, or start with a new file",
         ));
-        checkpoint = None;
+        standing.checkpoint = None;
     }
-    (Area { name: "sink".into(), lines }, checkpoint)
+    (Area { name: "sink".into(), lines }, standing)
 }
 
 fn writable(folder: &Path) -> std::io::Result<()> {
     let probe = folder.join(format!(".hindsight-doctor-{}", std::process::id()));
     OpenOptions::new().write(true).create_new(true).open(&probe)?;
     std::fs::remove_file(&probe)
-}
-
-fn can_be_written(path: &Path) -> Result<(), SinkError> {
-    let opened = OpenOptions::new().append(true).open(path);
-    opened.map(drop).map_err(|error| SinkError::Unfit(format!("write to {}: {error}", path.display())))
 }
 
 fn control(listen: SocketAddr) -> Area {

@@ -4,14 +4,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 
-use super::ledger;
+use super::state::State;
 use super::table::{self, Statements};
-use super::{Prepared, read_entities};
-use crate::event::Position;
-use crate::history::{Checkpoint, EntityRows, HistorySchema, Scope, Standing};
-use crate::ledger::Ledger;
+use super::{Prepared, ledger, read_entities};
+use crate::history::{EntityRows, HistorySchema, Scope, Standing};
 use crate::rows::Rows;
 use crate::sink::SinkError;
 
@@ -20,8 +18,10 @@ pub struct Snapshot {
     path: PathBuf,
     table: String,
     pipeline: String,
+    /// Whether a pipeline has written to the file before.
+    pub is_ours: bool,
     /// As it was when the snapshot was taken.
-    pub checkpoint: Option<Checkpoint>,
+    pub standing: Standing,
     /// Nobody had it open then, so no lock is held: whoever begins to write makes this a picture of nothing.
     unlocked: bool,
     prepared: Option<Prepared>,
@@ -43,31 +43,22 @@ impl Snapshot {
         let connection = Connection::open_with_flags(address(path, unlocked), flags).map_err(unfit)?;
         // One transaction until the end: checkpoint and rows belong together.
         connection.execute_batch("BEGIN").map_err(unfit)?;
-        let checkpoint = checkpoint(&connection, pipeline).map_err(unfit)?;
+        let is_ours = connection.table_exists(None, "hindsight_checkpoint").map_err(unfit)?;
+        let mut standing = Standing::default();
+        if is_ours {
+            standing.checkpoint = State::read(&connection, pipeline, path)?.checkpoint;
+        }
+        if connection.table_exists(None, "hindsight_ledger").map_err(unfit)? {
+            standing.ledger = ledger::read(&connection, pipeline, path)?;
+        }
         let (path, table, pipeline) = (path.to_owned(), table.to_owned(), pipeline.to_owned());
-        Ok(Some(Snapshot { connection, path, table, pipeline, checkpoint, unlocked, prepared: None }))
-    }
-
-    /// As [`Sink::checkpoint`](crate::sink::Sink::checkpoint).
-    pub fn standing(&self) -> Result<Standing, SinkError> {
-        let unfit = |error: rusqlite::Error| SinkError::Unfit(format!("open history {}: {error}", self.path.display()));
-        let ledger = match self.connection.table_exists(None, "hindsight_ledger").map_err(unfit)? {
-            true => ledger::read(&self.connection, &self.pipeline, &self.path)?,
-            false => Ledger::default(),
-        };
-        Ok(Standing { checkpoint: self.checkpoint.clone(), ledger })
-    }
-
-    /// Whether a pipeline has written to the file before.
-    pub fn is_ours(&self) -> Result<bool, SinkError> {
-        let unfit = |error| SinkError::Unfit(format!("look at history {}: {error}", self.path.display()));
-        self.connection.table_exists(None, "hindsight_checkpoint").map_err(unfit)
+        Ok(Some(Snapshot { connection, path, table, pipeline, is_ours, standing, unlocked, prepared: None }))
     }
 
     /// Refuses a table that the rule does not write, as a pipeline would; one that is not there yet is an empty one.
     pub fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
         let place = table::Place { path: &self.path, table: &self.table, pipeline: &self.pipeline };
-        let there = table::compare(&self.connection, &place, history, self.checkpoint.is_some())?;
+        let there = table::compare(&self.connection, &place, history, self.standing.checkpoint.is_some())?;
         self.prepared =
             there.then(|| Prepared { history: history.clone(), statements: Statements::new(&self.table, history) });
         Ok(())
@@ -87,16 +78,6 @@ impl Snapshot {
         }
         Ok(rows)
     }
-}
-
-fn checkpoint(connection: &Connection, pipeline: &str) -> rusqlite::Result<Option<Checkpoint>> {
-    if !connection.table_exists(None, "hindsight_checkpoint")? {
-        return Ok(None);
-    }
-    let read = "SELECT source, position FROM hindsight_checkpoint WHERE pipeline = ?";
-    let row = connection
-        .query_row(read, [pipeline], |row| Ok(Checkpoint { source: row.get(0)?, position: Position(row.get(1)?) }));
-    row.optional()
 }
 
 /// The write-ahead log beside a database file.

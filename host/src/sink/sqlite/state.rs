@@ -40,6 +40,12 @@ impl State {
             .execute_batch(TABLES)
             .and_then(|()| connection.execute_batch(super::ledger::TABLES))
             .map_err(unfit)?;
+        State::read(connection, pipeline, path)
+    }
+
+    /// From tables that are there.
+    pub fn read(connection: &Connection, pipeline: &str, path: &Path) -> Result<Self, SinkError> {
+        let unfit = |error: rusqlite::Error| SinkError::Unfit(format!("open history {}: {error}", path.display()));
         let row = connection
             .query_row(
                 "SELECT format, version, source, position FROM hindsight_checkpoint WHERE pipeline = ?",
