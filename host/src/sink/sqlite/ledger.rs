@@ -97,42 +97,41 @@ pub fn write(transaction: &Transaction<'_>, pipeline: &str, turns: &[Turn]) -> r
         for version in std::iter::once(&turn.version).chain(&turn.previous) {
             keep(transaction, pipeline, version)?;
         }
-        transaction.execute(
+        let mut insert = transaction.prepare_cached(
             "INSERT INTO hindsight_ledger (pipeline, n, since, digest, previous, configured, reason, tables, at)
              SELECT ?1, COALESCE(MAX(n), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, strftime('%Y-%m-%d %H:%M:%S', 'now')
              FROM hindsight_ledger WHERE pipeline = ?1",
-            params![
-                pipeline,
-                turn.since.as_ref().map(|position| &position.0),
-                turn.version.digest,
-                turn.previous.as_ref().map(|previous| &previous.digest),
-                turn.configured,
-                turn.reason.name(),
-                turn.tables,
-            ],
         )?;
+        insert.execute(params![
+            pipeline,
+            turn.since.as_ref().map(|position| &position.0),
+            turn.version.digest,
+            turn.previous.as_ref().map(|previous| &previous.digest),
+            turn.configured,
+            turn.reason.name(),
+            turn.tables,
+        ])?;
     }
     if let Some(last) = turns.last() {
         let previous = last.previous.as_ref().unwrap_or(&last.version);
-        transaction.execute(
-            "DELETE FROM hindsight_components WHERE pipeline = ? AND digest NOT IN (?, ?)",
-            [pipeline, &last.version.component_digest, &previous.component_digest],
-        )?;
+        let delete = "DELETE FROM hindsight_components WHERE pipeline = ? AND digest NOT IN (?, ?)";
+        let kept = [pipeline, &last.version.component_digest, &previous.component_digest];
+        transaction.prepare_cached(delete)?.execute(kept)?;
     }
     Ok(())
 }
 
 fn keep(transaction: &Transaction<'_>, pipeline: &str, version: &RuleVersion) -> rusqlite::Result<()> {
     let settings = serde_json::to_string(&version.settings).expect("settings are texts");
-    transaction.execute(
+    let mut rule = transaction.prepare_cached(
         "INSERT INTO hindsight_rules (pipeline, digest, component, name, origin, settings) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (pipeline, digest) DO UPDATE SET origin = excluded.origin",
-        params![pipeline, version.digest, version.component_digest, version.name, version.origin, settings],
     )?;
-    transaction.execute(
+    rule.execute(params![pipeline, version.digest, version.component_digest, version.name, version.origin, settings])?;
+    let mut component = transaction.prepare_cached(
         "INSERT INTO hindsight_components (pipeline, digest, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-        params![pipeline, version.component_digest, &version.component[..]],
     )?;
+    component.execute(params![pipeline, version.component_digest, &version.component[..]])?;
     Ok(())
 }
 
