@@ -121,8 +121,9 @@ impl Slot {
                     shapes(&self.schemas),
                     shapes(&batch.tables),
                 ));
-            } else if let Some(change) = self.change_while_down(&batch.tables) {
-                failure.error = failure.error.context(change);
+            } else {
+                let why = self.change_while_down(&batch.tables).or_else(|| self.swapped_unseen());
+                failure.error = why.into_iter().fold(failure.error, anyhow::Error::context);
             }
             failure
         })?;
@@ -158,9 +159,8 @@ impl Slot {
                     self.version.name
                 ));
             }
-            if let Some(change) = self.change_while_down(&self.schemas) {
-                failure.error = failure.error.context(change);
-            }
+            let why = self.change_while_down(&self.schemas).or_else(|| self.swapped_unseen());
+            failure.error = why.into_iter().fold(failure.error, anyhow::Error::context);
         }
         failure
     }
@@ -169,6 +169,16 @@ impl Slot {
     fn change_while_down(&self, schemas: &[Arc<TableSchema>]) -> Option<String> {
         let is = self.news(schemas).filter(|_| !self.tables.is_empty())?;
         Some(format!("the source's schema changed since the last commit. Was: {}. Is: {is}", self.tables))
+    }
+
+    /// Before the first captured row a candidate's plan cannot be compared: here it turns out that it does not fit.
+    fn swapped_unseen(&self) -> Option<String> {
+        let previous = self.previous.as_ref().filter(|_| self.version.digest != self.configured)?;
+        Some(format!(
+            "rule {} was swapped in before its plan could be compared, and does not fit the history. To go back to {previous}: \
+             `hindsight run --paused`, `hindsight rollback`, `hindsight resume`",
+            self.version
+        ))
     }
 
     /// The shapes, where the ledger does not have them all. A table that was not met again since the start is no news.

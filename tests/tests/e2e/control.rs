@@ -198,6 +198,29 @@ fn an_exchange_is_durable_when_it_is_answered_and_a_restart_keeps_it_until_the_c
     assert_eq!(self::turns(&place), turns);
 }
 
+/// Before the first captured row of a run there is no plan to compare.
+#[test]
+fn a_misfit_that_was_swapped_in_unseen_stops_at_the_first_row_and_says_how_to_go_back() {
+    let place = place();
+    paused_inside(&place).kill();
+    let history = place.history();
+    let running = start_paused(&place);
+    let counting = component("count-changes").display().to_string();
+    let swapped = command(&place, &running, &["swap", &counting]);
+    says(&swapped, 0, &["its plan could not be compared"]);
+    running.resume();
+    let words = ["count-changes", "was swapped in before its plan could be compared", "hindsight rollback"];
+    says(&running.wait(), 3, &words);
+    assert_same(&place.history(), &history, "nothing was written by it");
+    says(&place.run(), 3, &words);
+    let running = start_paused(&place);
+    says(&command(&place, &running, &["rollback"]), 0, &["-> scd2-by-owner"]);
+    running.resume();
+    says(&running.wait(), 0, &[]);
+    let wanted = oracle::scd2_by_owner(&DEMO.list(), OnOwnerChange::Close).table;
+    assert_same(&place.history(), &wanted, "the rule before it has decided everything");
+}
+
 #[test]
 fn a_component_whose_file_has_changed_is_a_swap_at_the_start() {
     let bytes = std::fs::read(component("scd2-by-owner")).expect("read a component");
