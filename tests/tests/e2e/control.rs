@@ -368,8 +368,8 @@ fn another_shape_of_the_table_after_a_stop_is_a_turn_of_the_ledger_or_named_besi
     };
     for (after, exit, words) in [
         (&wider, 0, &[][..]),
-        (&number, 3, &["asset_info varchar(1020)", "asset_info int", "is not the one that the rule writes"]),
-        (&without, 2, &["asset_info varchar(1020)", "(id int, owner_id int, registered_at datetime(6))"]),
+        (&number, 3, &["asset_info varchar(255)", "asset_info int", "is not the one that the rule writes"]),
+        (&without, 2, &["asset_info varchar(255)", "(id int, owner_id int, registered_at datetime(6))"]),
     ] {
         let place = place();
         let mut log = Events::new();

@@ -236,7 +236,7 @@ fn a_server_that_is_not_there_and_an_account_that_is_refused_are_red() {
 
 #[test]
 fn beside_a_running_pipeline_with_a_swapped_rule_all_is_green_and_both_are_said() {
-    let pipeline = Pipeline { files: vec![fixture("item_assets.binlog")], ..Pipeline::default() };
+    let pipeline = Pipeline { files: vec![fixture("item_assets.binlog")], batch: 50, ..Pipeline::default() };
     let place = pipeline.place();
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
     let path = place.0.path().join("hindsight.toml");
@@ -251,6 +251,9 @@ fn beside_a_running_pipeline_with_a_swapped_rule_all_is_green_and_both_are_said(
     assert_eq!(found("listen"), format!("{port} is free"));
     let running = Running::start(place.0.command(&["run", "--paused", "--json"])).expect("it starts");
     assert_eq!(found("listen"), format!("{port} answers: a pipeline runs"));
+    running.resume();
+    while running.status()["batches"] == 0 {}
+    running.pause();
     let swap = ["swap", "builtin:scd2-by-owner", "--set", "on-owner-change=ignore"];
     let swapped = place.0.hindsight(&swap);
     assert_eq!(swapped.exit, Some(0), "{}", swapped.err);

@@ -156,15 +156,20 @@ impl Source for BinlogFile {
         if self.ended {
             return Ok(None);
         }
-        match self.fill() {
-            Ok(batch) => Ok(batch),
+        let mut handed_out = match self.fill() {
+            Ok(handed_out) => handed_out,
             Err(error) => match self.hand_out_whole() {
                 Some(batch) => {
                     self.failed = Some(error);
-                    Ok(Some(batch))
+                    Some(batch)
                 }
-                None => Err(error),
+                None => return Err(error),
             },
+        };
+        // A recorded log lags behind nothing.
+        if let Some((batch, _)) = &mut handed_out {
+            batch.committed_us = None;
         }
+        Ok(handed_out)
     }
 }

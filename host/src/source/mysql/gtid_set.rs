@@ -258,7 +258,7 @@ mod tests {
         let gtid = |number| Gtid { uuid: parse_uuid(A).unwrap(), tag: None, number };
         let mut grown = set(&format!("{A}:1-3:9,{B}:1"));
         for number in [4, 8, 6, 4] {
-            assert_eq!(grown.contains(&gtid(number)), false);
+            assert!(!grown.contains(&gtid(number)));
             grown.add(&gtid(number));
             assert!(grown.contains(&gtid(number)));
             if number == 6 {

@@ -87,8 +87,10 @@ fn both_tables_survive_fifty_kills_of_the_program_and_five_of_the_server() {
             // Somewhere in this leg's part of the load, while it is written.
             let wanted = writer.base + (part(leg) + 1 + (part(leg + 1) - part(leg)) * (leg * 5 % 8) / 8) as u64;
             let moment = Duration::from_micros(leg as u64 * 379 % 4_000);
-            let ends =
-                kill_where_they_are(&places, running, if crash.is_some() { None } else { Some((wanted, moment)) });
+            // By turns also where a large transaction is done in part, if this leg has one.
+            let last = if leg % 2 == 0 { writer.base + until as u64 } else { wanted };
+            let place = crash.is_none().then_some(KillAt { wanted, last, moment });
+            let ends = kill_where_they_are(&places, running, place);
             let how = crash.clone().unwrap_or_else(|| format!("SIGKILL after {} us", moment.as_micros()));
             for (number, after) in ends.into_iter().enumerate() {
                 let before = before[number].clone();
@@ -144,17 +146,32 @@ fn with_large_ones(load: &Load, batch: usize) -> Vec<Transaction> {
     all.chunks(5 * n_merged).flat_map(with_a_large_one).collect()
 }
 
-/// Each by SIGKILL a moment after its checkpoint has got somewhere, or by its own end at a crash point. Gives their checkpoints.
-fn kill_where_they_are(places: &[Place; 2], running: [Running; 2], until: Option<(u64, Duration)>) -> [Reached; 2] {
+/// Where SIGKILL falls, in transactions that are done: a moment after the checkpoint is inside one behind `wanted`, or has
+/// reached `last`.
+#[derive(Clone, Copy, Debug)]
+struct KillAt {
+    wanted: u64,
+    last: u64,
+    moment: Duration,
+}
+
+impl KillAt {
+    fn is_reached(&self, reached: &Reached) -> bool {
+        reached.transactions >= self.last || (reached.transactions >= self.wanted && reached.skip > 0)
+    }
+}
+
+/// Each by SIGKILL, or by its own end at a crash point. Gives their checkpoints.
+fn kill_where_they_are(places: &[Place; 2], running: [Running; 2], until: Option<KillAt>) -> [Reached; 2] {
     let begun = Instant::now();
     let mut running = running.map(Some);
     while running.iter().any(Option::is_some) {
         for (place, slot) in places.iter().zip(&mut running) {
             let Some(process) = slot else { continue };
             match until {
-                Some((wanted, _)) if place.reached().transactions < wanted => process.assert_runs(),
-                Some((_, moment)) => {
-                    spin(moment);
+                Some(at) if !at.is_reached(&place.reached()) => process.assert_runs(),
+                Some(at) => {
+                    spin(at.moment);
                     assert_eq!(slot.take().map(|process| process.kill().exit), Some(None));
                 }
                 None if process.is_running() => {}

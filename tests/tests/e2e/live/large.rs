@@ -24,7 +24,7 @@ fn transactions_that_come_in_pieces_are_taken_whole_while_they_are_written() {
         .flat_map(|some| {
             let (small, large) = some.split_at(some.len().min(5));
             let large = (!large.is_empty()).then(|| Transaction::merged(large.to_vec()));
-            small.to_vec().into_iter().chain(large)
+            small.iter().cloned().chain(large)
         })
         .collect();
     let list: Vec<Change> = transactions.iter().flat_map(Transaction::changes).collect();
