@@ -114,6 +114,11 @@ fn refused(server: &str, text: &str) -> Unusable {
         )
     } else if says("purged") {
         lost_position(server, text)
+    } else if says("anonymous transaction") {
+        format!(
+            "source {server} has transactions without a GTID in its log, written while gtid_mode was not ON: {text} \
+             Begin behind them: start = \"now\", or a GTID set, with a new history"
+        )
     } else if says("more GTIDs than") {
         format!(
             "source {server} lacks transactions of its own that were read: {text} It was set back; \
@@ -148,6 +153,10 @@ mod tests {
                 "has purged a part of its log",
             ),
             ("Replica has more GTIDs than the source has, using the source's SERVER_UUID.", "It was set back"),
+            (
+                "Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file ./binlog.000003, position 198.",
+                "Begin behind them",
+            ),
             (
                 "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on source",
                 "cannot send its log",

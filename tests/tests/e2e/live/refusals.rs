@@ -90,7 +90,8 @@ fn numbers_masked(text: &str) -> String {
         let in_file = masked.ends_with(':') && masked[..masked.len() - 1].ends_with(|c: char| c.is_ascii_digit());
         let is_place =
             in_file && masked.rfind("binlog.0").is_some_and(|name| name + "binlog.000001:".len() == masked.len());
-        let moves = is_place || ["connection ", "KILL ", "' at "].iter().any(|word| masked.ends_with(word));
+        let moves =
+            is_place || ["connection ", "KILL ", "' at ", "position "].iter().any(|word| masked.ends_with(word));
         // A file's first transaction begins at 4 in every version.
         masked += match &number[..end] {
             _ if masked.ends_with("begins at ") => "4790",
@@ -119,6 +120,7 @@ fn every_refusal_says_what_the_document_shows() {
     address_and_tls(&mut document, &server, bare);
     positions(&mut document, &server);
     log(&mut document, &server);
+    anonymous(&mut document, &server);
     processes(&mut document, &server);
 
     let made = binary().ancestors().nth(2).expect("the program lies in <target>/<profile>").join("tests/refusals.md");
@@ -382,6 +384,23 @@ fn log(document: &mut Document, server: &Mysql) {
         &answer,
         3,
         &["shop.item_assets", "binlog_row_metadata=MINIMAL"],
+    );
+}
+
+/// Transactions from a time when there were no GTIDs.
+fn anonymous(document: &mut Document, server: &Mysql) {
+    renew(server);
+    server.sql("SET GLOBAL gtid_mode = 'ON_PERMISSIVE'; SET GLOBAL gtid_mode = 'OFF_PERMISSIVE';");
+    let mut steps = Steps::default();
+    server.sql(&steps.mixed(1, 3));
+    server.sql("SET GLOBAL gtid_mode = 'ON_PERMISSIVE'; SET GLOBAL gtid_mode = 'ON';");
+    server.sql(&steps.mixed(101, 3));
+    let (_, answer) = Live::of(server).run_to_end();
+    document.refusal(
+        "the oldest part of the log is from before there were GTIDs",
+        &answer,
+        1,
+        &["without a GTID", "start = \"now\"", "new history"],
     );
 }
 
