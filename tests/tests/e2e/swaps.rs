@@ -260,7 +260,8 @@ fn transaction_ends(log: &[u8]) -> Vec<u64> {
     ends
 }
 
-fn report(rules: Rules, answered: &[Answered], kills: usize, ledger: &[Value]) {
+/// Prints what came of it; gives the pause of which 99 of 100 are shorter, in microseconds.
+fn report(rules: Rules, answered: &[Answered], kills: usize, ledger: &[Value]) -> u64 {
     let mut pauses: Vec<u64> = answered.iter().map(|answer| answer.pause_us).collect();
     pauses.sort_unstable();
     let at = |percent: usize| pauses[(pauses.len() - 1) * percent / 100];
@@ -273,8 +274,7 @@ fn report(rules: Rules, answered: &[Answered], kills: usize, ledger: &[Value]) {
         turns("rollback"),
         at(50),
     ));
-    // Beside other tests a busy machine may take the thread away for longer than that.
-    assert!(!is_long() || p99 < 10_000, "p99 of the pause is {p99} us");
+    p99
 }
 
 /// Without kills: how much the exchanges cost.
@@ -299,9 +299,11 @@ fn a_log_is_worked_off_at_half_the_rate_or_more_while_rules_are_exchanged() {
         begun.elapsed().as_secs_f64()
     ));
     let ledger = ledger(&place);
-    report(rules, &answered, 0, &ledger);
+    let p99_us = report(rules, &answered, 0, &ledger);
     rules.judge(&place, &log().changes, &decider(&ledger));
+    // In the short form other tests run beside it, and take the thread away for longer than that.
     if is_long() {
+        assert!(p99_us < 10_000, "p99 of the pause is {p99_us} us");
         assert!(answered.len() >= wanted(), "{} exchanges", answered.len());
         assert!(rate * 2 >= alone, "{rate} changes a second, and {alone} without exchanges");
     }
