@@ -125,6 +125,8 @@ impl Manager {
         self.exchanges.send(exchange).await.map_err(|_| Refusal::Ended)?;
         let exchanged = answer.await.map_err(|_| Refusal::Ended)?.map_err(Refusal::Unfit)?;
         self.keep(component, &exchanged);
+        // Who asks next sees it, also where that is at once; an error: the pipeline has ended since.
+        let _ = self.status.clone().wait_for(|status| status.version.digest == exchanged.to.digest).await;
         Ok(exchanged)
     }
 

@@ -75,7 +75,7 @@ fn show(answer: &StatusAnswer, json: bool) -> Outcome<()> {
 fn text(answer: &StatusAnswer) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: String| out += &format!("{name:<11}{value}\n");
-    line("pipeline", format!("{}, {} for {}", answer.pipeline, answer.state, duration(answer.uptime_s)));
+    line("pipeline", format!("{}, {}, up for {}", answer.pipeline, answer.state, duration(answer.uptime_s)));
     line("rule", format!("{} {} ({})", answer.rule.name, ledger::short(&answer.rule.digest), answer.rule.origin));
     if let Some(previous) = &answer.previous {
         line("previous", format!("{} {} ({})", previous.name, ledger::short(&previous.digest), previous.origin));

@@ -250,7 +250,7 @@ fn beside_a_running_pipeline_with_a_swapped_rule_all_is_green_and_both_are_said(
     };
     assert_eq!(found("listen"), format!("{port} is free"));
     let running = Running::start(place.0.command(&["run", "--paused", "--json"])).expect("it starts");
-    assert_eq!(found("listen"), format!("{port} answers: a pipeline runs"));
+    assert_eq!(found("listen"), format!("{port} answers: this pipeline is paused"));
     running.resume();
     while running.status()["batches"] == 0 {}
     running.pause();
@@ -259,9 +259,35 @@ fn beside_a_running_pipeline_with_a_swapped_rule_all_is_green_and_both_are_said(
     assert_eq!(swapped.exit, Some(0), "{}", swapped.err);
     let active = found("active");
     assert!(active.starts_with("scd2-by-owner ") && active.contains("swapped in"), "{active}");
+    let other = place.0.path().join("other.toml");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    std::fs::write(&other, text.replace("\"item-assets\"", "\"other-assets\"").replace("history.db", "other.db"))
+        .expect("write another configuration");
+    let refused = place.0.hindsight(&["doctor", "other.toml"]);
+    assert_eq!(refused.exit, Some(3), "{}", refused.out);
+    assert!(
+        refused.out.contains(&format!("{port} is taken")) && refused.out.contains("item-assets"),
+        "{}",
+        refused.out
+    );
     running.kill();
     assert_eq!(found("active"), active);
     assert_eq!(found("listen"), format!("{port} is free"));
+}
+
+#[test]
+fn rights_may_come_by_a_role_that_is_active() {
+    let (server, place) = unfit(&[]);
+    server.sql(
+        "CREATE ROLE capture; GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO capture; GRANT SELECT ON shop.* TO capture;
+         GRANT capture TO 'reader'@'%';",
+    );
+    let (answer, checks) = doctor(&place);
+    assert_eq!((answer.exit, marked(&checks, "red")), (Some(3), vec!["rights"]));
+    assert!(one(&checks, "rights").why.contains("its roles capture@% only"), "{checks:#?}");
+    server.sql("SET DEFAULT ROLE ALL TO 'reader'@'%'");
+    let (answer, checks) = doctor(&place);
+    assert!(answer.exit == Some(0) && checks.iter().all(|check| check.mark == "green"), "{checks:#?}");
 }
 
 #[test]
@@ -304,7 +330,7 @@ fn recorded_files_the_rule_the_history_and_the_port_are_looked_at() {
     red(("\"history.db\"", "\"other.txt\""), "file", &["other.txt", "not a database", "sink.path"]);
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let listen = format!("[control]\nlisten = \"{}\"\n[sink]", taken.local_addr().expect("it is bound"));
-    red(("[sink]", &listen), "listen", &["taken", "control.listen"]);
+    red(("[sink]", &listen), "listen", &["taken", "another program", "[control] listen"]);
     let folder = Folder::new();
     let elsewhere = format!("{:?}", folder.path().join("none/history.db"));
     red(("\"history.db\"", &elsewhere), "folder", &["none"]);

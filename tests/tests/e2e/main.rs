@@ -10,6 +10,7 @@ mod dry_run;
 mod foreign_plugins;
 mod kills;
 mod live;
+mod operations;
 mod refusals;
 mod restarts;
 mod statements;

@@ -158,7 +158,7 @@ fn exchanged_and_killed(rules: Rules) {
     let mut kills = 0;
     // Kills and crash points come in turn; a run in between goes on for a while.
     let mut legs = 0;
-    let crash = ["sink.begin:30", "sink.turn:2", "sink.rows:40", "sink.turn:4", "sink.committed:35"];
+    let crash = ["sink.begin:30", "sink.turn:2", "sink.rows:40", "pipeline.exchanged:3", "sink.committed:35"];
     let finished = loop {
         legs += 1;
         let mut command = place.command();

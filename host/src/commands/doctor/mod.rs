@@ -5,8 +5,8 @@
 mod report;
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use anyhow::anyhow;
 
 use crate::assemble;
 use crate::config::{Config, SourceKind};
+use crate::control::{Client, Unanswered};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
 use crate::history::Standing;
@@ -36,7 +37,9 @@ pub async fn doctor(path: &Path, json: bool) -> Outcome<()> {
     let mut areas = source(&config, checkpoint.map(|checkpoint| checkpoint.position)).await?;
     areas.push(rule(&config, &ledger));
     areas.push(sink);
-    areas.extend(config.control.map(control));
+    if let Some(listen) = config.control {
+        areas.push(control(&config, listen).await);
+    }
     if json {
         output::print_json(&report::json(&areas))?;
     } else {
@@ -161,29 +164,27 @@ fn writable(folder: &Path) -> std::io::Result<()> {
     std::fs::remove_file(&probe)
 }
 
-fn control(listen: SocketAddr) -> Area {
+async fn control(config: &Config, listen: SocketAddr) -> Area {
     let line = match TcpListener::bind(listen) {
+        Ok(_) if listen.port() == 0 => Line::green("listen", format!("{listen}: any port that is free")),
         Ok(_) => Line::green("listen", format!("{listen} is free")),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => match answers(listen) {
-            true => Line::green("listen", format!("{listen} answers: a pipeline runs")),
-            false => Line::red("listen", format!("{listen} is taken"), "another program listens there".into())
-                .with("End that program, or write another control.listen"),
-        },
+        Err(error) if error.kind() == ErrorKind::AddrInUse => held(config, listen).await,
         Err(error) => Line::red("listen", listen.to_string(), format!("nothing can listen there: {error}"))
             .with("Write an address of this machine: listen = \"127.0.0.1:8787\""),
     };
     Area { name: "control".into(), lines: vec![line] }
 }
 
-/// Whether what listens there says that it is in health, as the control port of a pipeline does.
-fn answers(address: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, CONTROL_MAX)?;
-        stream.set_read_timeout(Some(CONTROL_MAX))?;
-        write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status)?;
-        Ok(String::from_utf8_lossy(&status).into_owned())
+/// Who has the port: this pipeline, another one, or another program.
+async fn held(config: &Config, listen: SocketAddr) -> Line {
+    let client = Client { address: listen, pipeline: config.name.clone() };
+    let taken = |why: String| {
+        Line::red("listen", format!("{listen} is taken"), why)
+            .with("End that program, or write another [control] listen")
     };
-    ask().is_ok_and(|status| status == "HTTP/1.1 200")
+    match tokio::time::timeout(CONTROL_MAX, client.status()).await {
+        Ok(Ok(status)) => Line::green("listen", format!("{listen} answers: this pipeline is {}", status.state)),
+        Ok(Err(Unanswered::Another(why))) => taken(why),
+        Ok(Err(_)) | Err(_) => taken("another program listens there".into()),
+    }
 }
