@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use hindsight_tests::generator::{Load, Transaction, write_transactions};
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::{Mysql, OUTLIVES_KILLS};
 use hindsight_tests::pipeline::{Place, Rule};
@@ -101,6 +102,39 @@ fn a_replica_takes_over_when_its_source_is_killed() {
         place.assert_is(rule, &steps.changes, &format!("{rule:?} after the failover"));
         let gtids = place.reached().gtids;
         assert!(uuids.iter().all(|uuid| gtids.contains(uuid)), "both servers' transactions: {gtids}");
+    }
+}
+
+/// The replica writes a log of its own: other files, other events, the same rows in the same order.
+#[test]
+fn a_failover_inside_a_large_transaction_goes_on_behind_the_changes_that_are_done() {
+    let mut first = Mysql::start(OUTLIVES_KILLS);
+    first.sql(Steps::SCHEMA);
+    first.add_reader();
+    let second = Mysql::start(&["--server-id=2", "--binlog-row-event-max-size=1024"]);
+    second.follow(&first);
+    let load = Load { seed: 37, changes: 3_000, owners: 100, ..Load::default() };
+    let large = Transaction::merged(load.transactions().collect());
+    let written = first.feed(|client| {
+        writeln!(client, "SET SESSION binlog_transaction_compression = ON;")?;
+        write_transactions([&large], client)
+    });
+    written.unwrap_or_else(|error| panic!("write a large transaction: {error}"));
+    second.wait_until_executed(&first.executed());
+    let urls = vec![first.url(), second.url()];
+    let places = RULES.map(|rule| Live { rule, urls: urls.clone(), batch: 100, ..Live::default() }.place());
+    for place in &places {
+        let crashed = place.follow_with(|command| _ = command.env("HINDSIGHT_TEST_CRASH", "sink.committed:9")).end();
+        assert_eq!(crashed.exit, None, "{}", crashed.err);
+        assert!(place.reached().skip > 500, "the checkpoint is inside the transaction: {:?}", place.checkpoint());
+    }
+    first.kill();
+    second.stop_following();
+    for (place, rule) in places.iter().zip(RULES) {
+        let mut running = place.follow();
+        place.wait_until_all_is_done(&second, &mut running);
+        running.stop();
+        place.assert_is(rule, &large.changes(), &format!("{rule:?} after a failover inside a transaction"));
     }
 }
 

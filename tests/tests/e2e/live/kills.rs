@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
 use hindsight_tests::live::{Live, Reached, Running, WAIT_MAX};
 use hindsight_tests::mysql::{Client, Mysql, OUTLIVES_KILLS, transactions};
-use hindsight_tests::oracle::Change;
-use hindsight_tests::pipeline::{Place, Rule};
+use hindsight_tests::oracle::{self, Change};
+use hindsight_tests::pipeline::{Place, Rule, differences};
+use hindsight_tests::program::Answer;
 use hindsight_tests::say::say;
 
 /// Of hindsight, for each of the rules: by SIGKILL, and at crash points, which all lie within a commit.
@@ -115,6 +116,23 @@ fn both_tables_survive_fifty_kills_of_the_program_and_five_of_the_server() {
     }
     let inside = server_kills.iter().filter(|&&executed| 0 < executed && executed < n_transactions as u64).count();
     assert!(inside >= SERVER_KILLS, "the server was killed inside the load: {server_kills:?}");
+}
+
+/// What would stay green here could not be trusted above.
+#[test]
+fn a_live_batch_done_twice_on_purpose_is_seen_by_count_changes() {
+    let load = Load { seed: 41, changes: 3_000, owners: 100, ..Load::default() };
+    let server = Mysql::start(&[]);
+    server.sql(SCHEMA);
+    server.add_reader();
+    server.feed(|client| load.write_sql(client)).unwrap_or_else(|error| panic!("play the load: {error}"));
+    let place = Live { rule: Rule::CountChanges, batch: 100, ..Live::of(&server) }.place();
+    let mut twice = place.0.command(&["run", "--json", "--to-end"]);
+    let answer: Answer = twice.env("HINDSIGHT_TEST_REPEAT", "7").output().expect("run hindsight").into();
+    assert_eq!(answer.count("changes"), load.list().len() as u64);
+    let wrong = differences(&place.counts(), &oracle::count_changes(&load.list()));
+    say(&format!("a live batch done twice: {} owners are wrong under count-changes", wrong.len()));
+    assert!(wrong.len() > 20, "count-changes shows it: {wrong:?}");
 }
 
 /// Where the kills fell says whether they could show anything.
