@@ -12,6 +12,9 @@ use super::{GtidSet, MysqlSettings, Start, preflight};
 /// How long a new process waits for the lock of one that is going away.
 const LOCK_SECONDS: u32 = 5;
 
+/// The same for this process's own connection before, which the server may not have missed yet.
+const LOCK_AGAIN_SECONDS: u32 = 1;
+
 /// Rows that `SHOW BINLOG EVENTS` gives at once.
 const EVENTS_PAGE: u64 = 20_000;
 
@@ -85,7 +88,7 @@ async fn lock(conn: &mut Conn, server: &Server, settings: &MysqlSettings, connec
     let failed = |error: mysql_async::Error| server.unusable(&error);
     // The lock goes with its connection, which is silent for days.
     conn.query_drop("SET SESSION wait_timeout = 31536000").await.map_err(failed)?;
-    let seconds = if connect == Connect::First { LOCK_SECONDS } else { 0 };
+    let seconds = if connect == Connect::First { LOCK_SECONDS } else { LOCK_AGAIN_SECONDS };
     let lock = format!("hindsight-{}", settings.reader.uuid);
     let got: Option<Option<u8>> = conn.exec_first("SELECT GET_LOCK(?, ?)", (&lock, seconds)).await.map_err(failed)?;
     if got.flatten() == Some(1) {
