@@ -1,6 +1,8 @@
 //! Where following begins, and what becomes of a position: `start`, GTID sets with gaps and tags, idle tables, purged logs.
 
-use hindsight_tests::live::Live;
+use std::time::Instant;
+
+use hindsight_tests::live::{Live, WAIT_MAX};
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::Change;
 use hindsight_tests::pipeline::{Place, Rule};
@@ -66,6 +68,20 @@ fn a_pipeline_starts_at_the_oldest_log_now_at_a_file_and_position_or_after_a_gti
     let answer = place.run_to_end();
     assert_eq!(answer.count("changes"), 5);
     place.assert_is(Rule::ByOwner, &steps.changes[seen..], "after a second start");
+
+    // Also where nothing was captured yet: killed and started again, it is the same now.
+    let place = Live { start: "now", ..Live::of(&server) }.place();
+    let mut running = place.follow();
+    let begun = Instant::now();
+    while place.checkpoint().is_none() {
+        running.assert_runs();
+        assert!(begun.elapsed() < WAIT_MAX, "no checkpoint without a change");
+    }
+    running.kill();
+    let seen = steps.changes.len();
+    server.sql(&steps.mixed(401, 5));
+    assert_eq!(place.run_to_end().exit, Some(0));
+    place.assert_is(Rule::ByOwner, &steps.changes[seen..], "start = now, killed before the first change");
 
     // A transaction begins nowhere else.
     for wrong in [at + 1, at + 80, at - 1] {
