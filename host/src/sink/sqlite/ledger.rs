@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::ledger::{Entry, Ledger, RuleVersion, Turn};
 use crate::sink::SinkError;
@@ -140,15 +140,10 @@ fn keep(transaction: &Transaction<'_>, pipeline: &str, version: &RuleVersion) ->
 /// # Errors
 /// [`SinkError::Unfit`]: no such file, or no database.
 pub fn read_entries(path: &Path, pipeline: &str) -> Result<Vec<Entry>, SinkError> {
-    let unfit = |text: String| SinkError::Unfit(format!("open history {}: {text}", path.display()));
-    if !path.exists() {
-        return Err(unfit("there is no such file; `hindsight run` makes it".into()));
-    }
-    // Read-write: a write-ahead log that nobody has open cannot be read otherwise. Nothing is written.
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
-    let connection = connection.map_err(|error| unfit(error.to_string()))?;
-    connection.pragma_update(None, "query_only", true).map_err(|error| unfit(error.to_string()))?;
-    entries(&connection, pipeline).map_err(|error| unfit(format!("it holds no ledger of hindsight ({error})")))
+    let connection = super::reader::connect(path)?;
+    entries(&connection, pipeline).map_err(|error| {
+        SinkError::Unfit(format!("open history {}: it holds no ledger of hindsight ({error})", path.display()))
+    })
 }
 
 fn entries(connection: &Connection, pipeline: &str) -> rusqlite::Result<Vec<Entry>> {

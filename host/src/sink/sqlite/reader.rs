@@ -12,6 +12,22 @@ use crate::history::{HistoryColumn, HistorySchema, Roles};
 use crate::rows::{Rows, Value};
 use crate::sink::SinkError;
 
+/// Opens a history's file to be read while a pipeline may be writing it.
+///
+/// # Errors
+/// [`SinkError::Unfit`]: no such file, or it cannot be opened.
+pub(super) fn connect(path: &Path) -> Result<Connection, SinkError> {
+    let unfit = |text: String| SinkError::Unfit(format!("open history {}: {text}", path.display()));
+    if !path.exists() {
+        return Err(unfit("there is no such file; `hindsight run` makes it".into()));
+    }
+    // Read-write: a write-ahead log that nobody has open cannot be read otherwise. Nothing is written.
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+    let connection = connection.map_err(|error| unfit(error.to_string()))?;
+    connection.pragma_update(None, "query_only", true).map_err(|error| unfit(error.to_string()))?;
+    Ok(connection)
+}
+
 /// A history table, opened to be read while a pipeline may be writing it.
 pub struct Reader {
     connection: Connection,
@@ -25,13 +41,7 @@ impl Reader {
     /// [`SinkError::Unfit`]: no such file, or no history table of that name in it.
     pub fn open(path: &Path, table: &str) -> Result<Self, SinkError> {
         let unfit = |text: String| SinkError::Unfit(format!("open history {}: {text}", path.display()));
-        if !path.exists() {
-            return Err(unfit("there is no such file; `hindsight run` makes it".into()));
-        }
-        // Read-write: a write-ahead log that nobody has open cannot be read otherwise. Nothing is written.
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
-        let connection = connection.map_err(|error| unfit(error.to_string()))?;
-        connection.pragma_update(None, "query_only", true).map_err(|error| unfit(error.to_string()))?;
+        let connection = connect(path)?;
         let stored: Option<String> = connection
             .query_row("SELECT schema FROM hindsight_history WHERE name = ?", [table], |row| row.get(0))
             .optional()

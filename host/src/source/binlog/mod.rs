@@ -143,6 +143,8 @@ impl BinlogFile {
 
     fn positioned(&self, (mut batch, Part { skip, crc }): (Batch, Part)) -> (Batch, Position) {
         batch.progress = Some(self.log.progress());
+        // A recorded log lags behind nothing.
+        batch.committed_us = None;
         (batch, Position::from(&Place { skip, crc, ..self.place.clone() }))
     }
 }
@@ -156,20 +158,15 @@ impl Source for BinlogFile {
         if self.ended {
             return Ok(None);
         }
-        let mut handed_out = match self.fill() {
-            Ok(handed_out) => handed_out,
+        match self.fill() {
+            Ok(batch) => Ok(batch),
             Err(error) => match self.hand_out_whole() {
                 Some(batch) => {
                     self.failed = Some(error);
-                    Some(batch)
+                    Ok(Some(batch))
                 }
-                None => return Err(error),
+                None => Err(error),
             },
-        };
-        // A recorded log lags behind nothing.
-        if let Some((batch, _)) = &mut handed_out {
-            batch.committed_us = None;
         }
-        Ok(handed_out)
     }
 }
