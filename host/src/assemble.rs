@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SourceKind};
@@ -16,13 +16,15 @@ use crate::pipeline::{Opening, Pipeline};
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
 use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::mysql::{End, Server};
-use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Source, SourceState, TableFilter};
+use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter};
 use crate::start::{self, Choice};
 
 /// What the pipeline runs on.
 pub struct Parts {
     pub source: Box<dyn Source>,
     pub source_state: watch::Receiver<SourceState>,
+    /// Asks the source to read a table again, where it can.
+    pub resnapshot: Option<mpsc::Sender<Resnapshot>>,
     pub opening: Opening,
     pub sink: Box<dyn Sink>,
     pub pipeline: Pipeline,
@@ -75,7 +77,7 @@ async fn parts_over(
     };
     let opening = opening(standing.ledger, component, configured, config)?;
     let (source, source_state) = source(config, pipeline.start.as_ref(), end, identity).await?;
-    Ok(Parts { source, source_state, opening, sink, pipeline })
+    Ok(Parts { source, source_state, resnapshot: None, opening, sink, pipeline })
 }
 
 /// The rule that the run begins with.

@@ -64,6 +64,8 @@ pub struct Change {
     pub op: Op,
     /// The delete or the create that an update of the primary key became.
     pub rekeys: bool,
+    /// Whose change it is, where it moves a row between entities.
+    pub sides: Sides,
     /// Commit time in the source, microseconds, as a wall clock in the source's time zone.
     pub time_us: i64,
     /// Row of the table's images, where the change has such an image.
@@ -73,6 +75,29 @@ pub struct Change {
     pub transaction: u32,
     /// Where the change stands in its log: the byte of its event, or its offset.
     pub at: u64,
+}
+
+/// Which entities a change is for: a snapshot may hold one side of a move already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sides {
+    #[default]
+    Both,
+    /// The entity of the row before it.
+    Before,
+    /// The entity of the row after it.
+    After,
+}
+
+/// What a batch is to the history beside its changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshot {
+    /// All that was handed out before is void: the history begins anew with this batch.
+    Anew,
+    /// Its rows ([`Op::Read`]) are compared with the history, which may hold them already.
+    Again,
+    /// Every row of this table ([`Batch::tables`]) was in a batch of [`Snapshot::Again`]: what else the history holds as current is
+    /// gone from the source, as of this wall clock (microseconds, in the source's time zone).
+    AgainEnds { table: u32, time_us: i64 },
 }
 
 /// A source transaction of a batch, for messages.
@@ -106,14 +131,18 @@ pub struct Batch {
     pub transactions: Vec<Transaction>,
     /// When the last whole transaction was committed, microseconds since 1970, UTC; for lag, never for decisions.
     pub committed_us: Option<i64>,
-    /// How far into its log the source is, in bytes, and the log's end where that is known.
+    /// None: changes of the log, or rows of a first snapshot.
+    pub snapshot: Option<Snapshot>,
     pub progress: Option<Progress>,
 }
 
+/// How far a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    pub done_bytes: u64,
-    pub total_bytes: u64,
+pub enum Progress {
+    /// Into its log, where its end is known.
+    Log { done_bytes: u64, total_bytes: u64 },
+    /// Into a snapshot; the total is the server's estimate.
+    Snapshot { done_rows: u64, total_rows: u64 },
 }
 
 /// A change as a source hands it to [`Batch::push`].
@@ -133,7 +162,10 @@ impl Batch {
     pub fn push(&mut self, change: RowChange) {
         let RowChange { table, op, time_us, before, after, at } = change;
         let transaction = u32::try_from(self.transactions.len()).expect("fewer than 2^32 transactions") - 1;
-        let one = |op, rekeys, before, after| Change { table, op, rekeys, time_us, before, after, transaction, at };
+        let one = |op, rekeys, before, after| {
+            let sides = Sides::Both;
+            Change { table, op, rekeys, sides, time_us, before, after, transaction, at }
+        };
         match (op, before, after) {
             (Op::Update, Some(old), Some(new)) if self.primary_key_differs(table, old, new) => {
                 self.changes.push(one(Op::Delete, true, Some(old), None));

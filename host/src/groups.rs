@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Batch, Change, Op};
+use crate::event::{Batch, Change, Op, Sides};
 use crate::history::EntityRows;
 use crate::rows::{Row, Rows, Value};
 use crate::rule::Plan;
@@ -73,8 +73,12 @@ pub fn group<'a>(batch: &'a Batch, plan: &Plan) -> Result<(Groups<'a>, Vec<NoEnt
         match (old, new) {
             (Some(old), Some(new)) if keyed(&old) && keyed(&new) => {
                 if key.iter().any(|&column| old.get(column) != new.get(column)) {
-                    grouping.place(old, key, Entry { change: number, moved: Moved::Leaves });
-                    grouping.place(new, key, Entry { change: number, moved: Moved::Arrives });
+                    if change.sides != Sides::After {
+                        grouping.place(old, key, Entry { change: number, moved: Moved::Leaves });
+                    }
+                    if change.sides != Sides::Before {
+                        grouping.place(new, key, Entry { change: number, moved: Moved::Arrives });
+                    }
                 } else {
                     grouping.place(new, key, Entry { change: number, moved: Moved::Stays });
                 }

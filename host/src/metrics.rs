@@ -108,6 +108,7 @@ impl Metrics {
             return;
         }
         for (op, old, new) in [
+            ("read", old.reads, new.reads),
             ("insert", old.inserts, new.inserts),
             ("update", old.updates, new.updates),
             ("delete", old.deletes, new.deletes),

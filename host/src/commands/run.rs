@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::assemble::{self, Parts};
 use crate::config::{Config, defaults};
 use crate::control::{Control, Port};
+use crate::event;
 use crate::failure::{Failure, Outcome};
 use crate::metrics::Metrics;
 use crate::output;
@@ -33,7 +34,7 @@ pub async fn run(config: &Config, end: End, paused: bool, json: bool) -> Outcome
             defaults::CONTROL_LISTEN
         )));
     }
-    let Parts { source, source_state, opening, mut sink, pipeline } = assemble::parts(config, end).await?;
+    let Parts { source, source_state, opening, mut sink, pipeline, .. } = assemble::parts(config, end).await?;
     info!(
         pipeline = config.name,
         rule = %opening.version,
@@ -92,9 +93,12 @@ fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, 
         }
         return;
     }
+    if summary.reads > 0 {
+        println!("{} rows of the snapshot: what was in the tables already", output::grouped(summary.reads));
+    }
     println!(
         "{} changes in {} transactions: {} inserts, {} updates ({} between entities), {} deletes",
-        output::grouped(summary.changes()),
+        output::grouped(summary.changes() - summary.reads),
         output::grouped(summary.transactions),
         output::grouped(summary.inserts),
         output::grouped(summary.updates),
@@ -114,6 +118,9 @@ fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, 
     println!("{:.2} s, {} changes a second", elapsed.as_secs_f64(), output::grouped(rate));
 }
 
+const LOG_BAR: &str = "{bar:32} {percent:>3} %  {bytes}/{total_bytes}  {msg}  {eta} left";
+const SNAPSHOT_BAR: &str = "snapshot {bar:32} {percent:>3} %  {human_pos}/{human_len} rows  {per_sec}  {eta} left";
+
 /// A bar on a terminal, nothing elsewhere.
 struct Progress(Option<ProgressBar>);
 
@@ -122,15 +129,19 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Progress(None);
         }
-        let style = ProgressStyle::with_template("{bar:32} {percent:>3} %  {bytes}/{total_bytes}  {msg}  {eta} left")
-            .expect("the template is a constant");
-        Progress(Some(ProgressBar::new(0).with_style(style)))
+        Progress(Some(ProgressBar::new(0)))
     }
 
     fn show(&self, summary: &Summary) {
         let (Some(bar), Some(progress)) = (&self.0, summary.progress) else { return };
-        bar.set_length(progress.total_bytes);
-        bar.set_position(progress.done_bytes);
+        let (template, done, total) = match progress {
+            event::Progress::Log { done_bytes, total_bytes } => (LOG_BAR, done_bytes, total_bytes),
+            // The total is an estimate: a bar is never fuller than full.
+            event::Progress::Snapshot { done_rows, total_rows } => (SNAPSHOT_BAR, done_rows, total_rows.max(done_rows)),
+        };
+        bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
+        bar.set_length(total);
+        bar.set_position(done);
         bar.set_message(format!("{} changes", output::grouped(summary.changes())));
     }
 

@@ -14,6 +14,7 @@ pub const TIME_ZONE: &str = "UTC";
 /// Three of them without a word from the server are a lost connection.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const TLS: Tls = Tls::Preferred;
+pub const SNAPSHOT_READERS: usize = 2;
 pub const SINK_KIND: &str = "sqlite";
 pub const CONTROL_LISTEN: &str = "127.0.0.1:8787";
 

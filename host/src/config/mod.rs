@@ -52,13 +52,14 @@ pub enum SourceKind {
     Mysql(MysqlConfig),
 }
 
-/// A live server, followed without its first rows (`snapshot = "never"`).
+/// A live server.
 #[derive(Clone, Debug)]
 pub struct MysqlConfig {
     /// `mysql://user:password@host:port`, tried in order; never empty.
     pub urls: Vec<Text>,
-    /// Where to begin without a checkpoint.
+    /// Where to begin without a checkpoint and without a snapshot.
     pub start: Start,
+    pub snapshot: SnapshotConfig,
     /// How often a silent server says that it is there.
     pub heartbeat: Duration,
     pub tls: Tls,
@@ -66,6 +67,23 @@ pub struct MysqlConfig {
     pub tls_ca: Option<PathBuf>,
     /// As which replica this pipeline reads; none: a number made of its name.
     pub server_id: Option<u32>,
+}
+
+/// When and how the rows are read that are in the tables already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotConfig {
+    /// Before the first change, where there is no checkpoint.
+    pub initial: bool,
+    /// Where the checkpoint's position was purged; else that ends the program.
+    pub on_lost_position: bool,
+    /// All rows of a table in one read view, also where chunks could be cut.
+    pub consistent: bool,
+    /// Connections that read at once.
+    pub readers: usize,
+    /// Rows of a chunk, about; none: as many as a batch has changes.
+    pub chunk_rows: Option<usize>,
+    /// For the source's sake; none: as fast as it goes.
+    pub rows_per_second: Option<u64>,
 }
 
 #[derive(Clone, Debug)]

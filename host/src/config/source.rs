@@ -1,10 +1,11 @@
 //! Reads `[source]`: recorded binlog files, or a live server.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::sections::{not_built, not_empty};
-use super::{MysqlConfig, SourceConfig, SourceKind, defaults, units};
+use super::sections::not_empty;
+use super::{MysqlConfig, SnapshotConfig, SourceConfig, SourceKind, defaults, units};
 use crate::civil::Zone;
 use crate::document::{Fault, Keys, NodeValue, OneText, Text};
 use crate::source::{Start, Tls};
@@ -51,6 +52,10 @@ fn binlog_files(keys: &mut Keys<'_, '_>, folder: &Path) -> Option<Vec<PathBuf>> 
         ("tls-ca", server),
         ("server-id", server),
         ("on-lost-position", server),
+        ("snapshot-mode", server),
+        ("snapshot-readers", server),
+        ("snapshot-chunk-rows", server),
+        ("snapshot-rows-per-second", server),
     ] {
         if let Some(node) = keys.get(key) {
             let message = format!("`{key}` does not go with kind = \"binlog-file\"");
@@ -73,13 +78,7 @@ fn mysql(keys: &mut Keys<'_, '_>, folder: &Path) -> Option<MysqlConfig> {
         keys.faults.push(fault);
     }
     let urls = urls(keys);
-    snapshot(keys);
-    if let Some((word, node)) = keys.word("on-lost-position", &["fail", "resnapshot"])
-        && word != "fail"
-    {
-        let help = "write on-lost-position = \"fail\", which is also what happens without it";
-        not_built(keys, node.span.clone(), &format!("on-lost-position = \"{word}\""), help);
-    }
+    let snapshot = snapshot(keys);
     let start = match keys.text("start") {
         None => Some(Start::Earliest),
         Some((text, node)) => match text.value.parse() {
@@ -94,7 +93,7 @@ fn mysql(keys: &mut Keys<'_, '_>, folder: &Path) -> Option<MysqlConfig> {
     let heartbeat = heartbeat(keys);
     let (tls, tls_ca) = tls(keys, folder);
     let server_id = server_id(keys);
-    Some(MysqlConfig { urls: urls?, start: start?, heartbeat: heartbeat?, tls: tls?, tls_ca, server_id })
+    Some(MysqlConfig { urls: urls?, start: start?, snapshot: snapshot?, heartbeat: heartbeat?, tls: tls?, tls_ca, server_id })
 }
 
 fn urls(keys: &mut Keys<'_, '_>) -> Option<Vec<Text>> {
@@ -130,18 +129,44 @@ fn urls(keys: &mut Keys<'_, '_>) -> Option<Vec<Text>> {
     fine.then(|| texts.into_iter().map(|(text, _)| text.clone()).collect())
 }
 
-/// Rows that are there already would be missing without a word, so nothing but "never" starts until they can be read.
-fn snapshot(keys: &mut Keys<'_, '_>) {
-    let help = "write snapshot = \"never\" to follow changes only: history then begins at `start`, without the rows that are in the tables already";
-    if !keys.has("snapshot") {
-        keys.get("snapshot");
-        let fault = Fault::new(keys.heading(), "snapshot = \"initial\" (the default) is not built yet");
-        keys.faults.push(fault.label("`snapshot` is left out here").help(help));
-    } else if let Some((word, node)) = keys.word("snapshot", &["initial", "never", "when-needed"])
-        && word != "never"
-    {
-        not_built(keys, node.span.clone(), &format!("snapshot = \"{word}\""), help);
+fn snapshot(keys: &mut Keys<'_, '_>) -> Option<SnapshotConfig> {
+    let when = word(keys, "snapshot", &["initial", "never", "when-needed"])?;
+    let lost = word(keys, "on-lost-position", &["fail", "resnapshot"])?;
+    let mode = word(keys, "snapshot-mode", &["chunks", "consistent"])?;
+    let readers = number(keys, "snapshot-readers", 1..=32, "so many connections read the tables at once")?;
+    let chunk_rows = number(keys, "snapshot-chunk-rows", 1..=1_000_000, "rows that are read and committed at once")?;
+    let per_second = number(keys, "snapshot-rows-per-second", 1..=1_000_000_000, "leave it out for no limit")?;
+    Some(SnapshotConfig {
+        initial: when != "never",
+        on_lost_position: when == "when-needed" || lost == "resnapshot",
+        consistent: mode == "consistent",
+        readers: readers.map_or(defaults::SNAPSHOT_READERS, |number| number as usize),
+        chunk_rows: chunk_rows.map(|number| number as usize),
+        rows_per_second: per_second,
+    })
+}
+
+/// None where it is none of them; a key that is not there is the first of them.
+fn word(keys: &mut Keys<'_, '_>, key: &'static str, words: &[&'static str]) -> Option<&'static str> {
+    match keys.word(key, words) {
+        Some((word, _)) => Some(word),
+        None => (!keys.has(key)).then_some(words[0]),
     }
+}
+
+/// None where it is out of range; a key that is not there is none inside.
+fn number(keys: &mut Keys<'_, '_>, key: &'static str, range: RangeInclusive<u64>, help: &str) -> Option<Option<u64>> {
+    let Some(node) = keys.get(key) else { return Some(None) };
+    let found = match node.value {
+        NodeValue::Integer(number) => u64::try_from(number).ok().filter(|number| range.contains(number)),
+        _ => None,
+    };
+    if found.is_none() {
+        let message =
+            format!("`{key}` of [source] is a number between {} and {}", range.start(), range.end());
+        keys.faults.push(Fault::new(node.span.clone(), message).help(help.to_owned()));
+    }
+    found.map(Some)
 }
 
 fn heartbeat(keys: &mut Keys<'_, '_>) -> Option<Duration> {

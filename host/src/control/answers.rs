@@ -20,6 +20,8 @@ pub struct StatusAnswer {
     pub position: Option<String>,
     /// Since the start, and all the figures below too.
     pub changes: u64,
+    /// Rows of a snapshot.
+    pub reads: u64,
     pub inserts: u64,
     pub updates: u64,
     pub deletes: u64,

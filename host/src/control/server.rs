@@ -160,6 +160,7 @@ impl Control {
             source,
             position: position.map(|position| position.0),
             changes: summary.changes(),
+            reads: summary.reads,
             inserts: summary.inserts,
             updates: summary.updates,
             deletes: summary.deletes,

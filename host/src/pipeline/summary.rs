@@ -12,6 +12,8 @@ use crate::rule::Plan;
 pub struct Summary {
     pub batches: u64,
     pub transactions: u64,
+    /// Rows of a snapshot.
+    pub reads: u64,
     /// Row changes as the source's log counts them: an update that changes the primary key is one update.
     pub inserts: u64,
     pub updates: u64,
@@ -50,7 +52,7 @@ pub struct Stages {
 
 impl Summary {
     pub fn changes(&self) -> u64 {
-        self.inserts + self.updates + self.deletes
+        self.reads + self.inserts + self.updates + self.deletes
     }
 
     /// `busy`: from the edge before the batch to the end of its commit.
@@ -60,11 +62,12 @@ impl Summary {
         self.progress = batch.progress;
         self.committed_us = batch.committed_us.or(self.committed_us);
         self.last_batch = busy;
-        let count = |wanted: &[Op]| batch.changes.iter().filter(|change| wanted.contains(&change.op)).count() as u64;
+        let count = |wanted: Op| batch.changes.iter().filter(|change| change.op == wanted).count() as u64;
         let key_changes = batch.changes.iter().filter(|change| change.rekeys).count() as u64 / 2;
-        self.inserts += count(&[Op::Create, Op::Read]) - key_changes;
-        self.updates += count(&[Op::Update]) + key_changes;
-        self.deletes += count(&[Op::Delete]) - key_changes;
+        self.reads += count(Op::Read);
+        self.inserts += count(Op::Create) - key_changes;
+        self.updates += count(Op::Update) + key_changes;
+        self.deletes += count(Op::Delete) - key_changes;
     }
 
     pub(super) fn count_load(&mut self, load: &Load, plan: Option<&Plan>) {

@@ -6,6 +6,8 @@ pub mod declared;
 pub mod mysql;
 mod tables;
 
+use tokio::sync::oneshot;
+
 use crate::event::{Batch, Position};
 
 pub use binlog::{BinlogFile, BinlogFileSettings};
@@ -32,6 +34,14 @@ pub enum SourceState {
     Connected(String),
     /// It tries again; with the reason.
     Away(String),
+}
+
+/// Asks a running source to read a table's rows again. It answers when the position that says so is handed out.
+pub struct Resnapshot {
+    /// `database.table`, one of those that are captured.
+    pub table: String,
+    /// What will happen, or why it cannot.
+    pub reply: oneshot::Sender<Result<String, String>>,
 }
 
 /// Each text says what, where (file:pos, GTID) and what to do.

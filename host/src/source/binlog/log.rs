@@ -114,7 +114,7 @@ impl Log {
     }
 
     pub fn progress(&self) -> Progress {
-        Progress { done_bytes: self.read_bytes(), total_bytes: self.bytes_total }
+        Progress::Log { done_bytes: self.read_bytes(), total_bytes: self.bytes_total }
     }
 
     /// Reads until the next event is at hand; false at the end of the last file.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::GtidSet;
+use super::snapshot::{Progress, Stage};
 use crate::event::Position;
 
 /// The transactions that are done, and how far the next one is where it is larger than a batch.
@@ -18,15 +19,50 @@ pub struct Place {
     /// Where reading stood in the server's own files: for people, servers number them differently.
     pub file: String,
     pub at: u64,
+    /// The snapshot that is being read, or that the log is not behind yet.
+    pub snapshot: Option<Progress>,
+}
+
+/// The same position with a word that this table's rows are to be read again: for a pipeline that does not run.
+///
+/// # Errors
+/// Why that cannot be, and what to do.
+pub fn read_again(position: &Position, table: &str) -> Result<Position, String> {
+    let mut place: Place = position.0.parse()?;
+    place.ask_again(table)?;
+    Ok(Position::from(&place))
 }
 
 /// The form's version.
 const FORMAT: &str = "mysql/1";
 
+impl Place {
+    /// # Errors
+    /// A snapshot is under way.
+    pub fn ask_again(&mut self, table: &str) -> Result<(), String> {
+        match &mut self.snapshot {
+            None => self.snapshot = Some(Progress::asked(true, [table.to_owned()])),
+            Some(snapshot) if snapshot.again && snapshot.tables.iter().all(|table| table.stage == Stage::Asked) => {
+                if snapshot.tables.iter().all(|asked| asked.name != table) {
+                    snapshot.tables.extend(Progress::asked(true, [table.to_owned()]).tables);
+                }
+            }
+            Some(snapshot) => {
+                let what = if snapshot.is_reading() { "being read" } else { "not behind the log yet" };
+                return Err(format!(
+                    "a snapshot is {what} already; ask again when `hindsight status` shows a position without a snapshot"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { gtids, skip, crc, time_us, file, at } = self;
-        write!(f, "{FORMAT} skip={skip} crc={crc:08x} time={time_us} file={file} at={at} gtids={gtids}")
+        let Place { gtids, skip, crc, time_us, file, at, snapshot } = self;
+        write!(f, "{FORMAT} skip={skip} crc={crc:08x} time={time_us} file={file} at={at} gtids={gtids}")?;
+        snapshot.as_ref().map_or(Ok(()), |snapshot| write!(f, " snapshot={snapshot}"))
     }
 }
 
@@ -49,7 +85,11 @@ fn parse(text: &str) -> Option<Place> {
     let (skip, rest) = rest.split_once(" crc=")?;
     let (crc, rest) = rest.split_once(" time=")?;
     let (time_us, rest) = rest.split_once(" file=")?;
-    // From the end: a file's name may hold anything.
+    // From the end: a file's name may hold anything, the last words hold no blank.
+    let (rest, snapshot) = match rest.rsplit_once(" snapshot=") {
+        Some((rest, snapshot)) if !snapshot.contains(' ') => (rest, Some(snapshot.parse().ok()?)),
+        _ => (rest, None),
+    };
     let (rest, gtids) = rest.rsplit_once(" gtids=")?;
     let (file, at) = rest.rsplit_once(" at=")?;
     Some(Place {
@@ -59,6 +99,7 @@ fn parse(text: &str) -> Option<Place> {
         time_us: time_us.parse().ok()?,
         file: file.to_owned(),
         at: at.parse().ok()?,
+        snapshot,
     })
 }
 
@@ -73,10 +114,14 @@ mod tests {
             skip: 3,
             crc: 0xdead_beef,
             time_us: 1_700_000_000_000_000,
-            file: "my at=log.000001".into(),
+            file: "my at= snapshot= log.000001".into(),
             at: 4711,
+            snapshot: None,
         };
-        assert_eq!(place.to_string().parse(), Ok(place));
+        assert_eq!(place.to_string().parse(), Ok(place.clone()));
+        let again = read_again(&Position::from(&place), "my shop.a").unwrap();
+        let snapshot = Some(Progress::asked(true, ["my shop.a".to_owned()]));
+        assert_eq!(again.0.parse(), Ok(Place { snapshot, ..place }));
         assert_eq!(Place::default().to_string().parse(), Ok(Place::default()));
         assert!("mysql/2 skip=1".parse::<Place>().unwrap_err().contains("mysql/2"));
     }

@@ -13,7 +13,7 @@ use hindsight_tests::live::{Live, Reached, Running, WAIT_MAX};
 use hindsight_tests::mysql::{Client, Mysql, OUTLIVES_KILLS, transactions};
 use hindsight_tests::oracle::{self, Change};
 use hindsight_tests::pipeline::{Place, Rule, differences};
-use hindsight_tests::program::Answer;
+use hindsight_tests::program::{Answer, signal};
 use hindsight_tests::say::say;
 
 /// Of hindsight, for each of the rules: by SIGKILL, and at crash points, which all lie within a commit.
@@ -164,8 +164,8 @@ fn with_large_ones(load: &Load, batch: usize) -> Vec<Transaction> {
     all.chunks(5 * n_merged).flat_map(with_a_large_one).collect()
 }
 
-/// Where SIGKILL falls, in transactions that are done: a moment after the checkpoint is inside one behind `wanted`, or has
-/// reached `last`.
+/// Where SIGKILL falls, in transactions that are done: while the checkpoint is inside one behind `wanted`, or a moment after it
+/// has reached `last`.
 #[derive(Clone, Copy, Debug)]
 struct KillAt {
     wanted: u64,
@@ -174,8 +174,26 @@ struct KillAt {
 }
 
 impl KillAt {
-    fn is_reached(&self, reached: &Reached) -> bool {
-        reached.transactions >= self.last || (reached.transactions >= self.wanted && reached.skip > 0)
+    /// Leaves the process frozen where it is to be killed.
+    fn is_reached(&self, place: &Place, process: &mut Running) -> bool {
+        let is_inside = |reached: &Reached| reached.transactions >= self.wanted && reached.skip > 0;
+        let reached = place.reached();
+        if reached.transactions >= self.last {
+            spin(self.moment);
+            return true;
+        }
+        if !is_inside(&reached) {
+            process.assert_runs();
+            return false;
+        }
+        // It may have come out of the transaction since: frozen, it stays where the checkpoint says.
+        spin(self.moment);
+        signal("STOP", process.id());
+        let stays = is_inside(&place.reached());
+        if !stays {
+            signal("CONT", process.id());
+        }
+        stays
     }
 }
 
@@ -187,11 +205,8 @@ fn kill_where_they_are(places: &[Place; 2], running: [Running; 2], until: Option
         for (place, slot) in places.iter().zip(&mut running) {
             let Some(process) = slot else { continue };
             match until {
-                Some(at) if !at.is_reached(&place.reached()) => process.assert_runs(),
-                Some(at) => {
-                    spin(at.moment);
-                    assert_eq!(slot.take().map(|process| process.kill().exit), Some(None));
-                }
+                Some(at) if !at.is_reached(place, process) => {}
+                Some(_) => assert_eq!(slot.take().map(|process| process.kill().exit), Some(None)),
                 None if process.is_running() => {}
                 None => {
                     let answer = slot.take().expect("it was there").end();

@@ -1,0 +1,114 @@
+//! Entity keys in the order of their index, as the server compares them.
+//!
+//! Numbers and bytes have one order everywhere. A text's order is its collation's, which only the server knows: it gives
+//! each text's weight (`WEIGHT_STRING`), and weights are compared byte by byte, as the server's own sorting does.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+/// The values of an entity key's columns, in the key's order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Key(pub Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Before everything.
+    Null,
+    Int(i64),
+    UInt(u64),
+    Bytes(Vec<u8>),
+    /// Bytes in the column's character set, and their weight under its collation.
+    Text { raw: Vec<u8>, weight: Vec<u8> },
+}
+
+impl Key {
+    /// The order of the index. Both are keys of one table, with weights where they are texts.
+    pub fn cmp_known(&self, other: &Key) -> Ordering {
+        let parts = self.0.iter().zip(&other.0).map(|(one, other)| one.cmp_known(other));
+        parts.fold(Ordering::Equal, Ordering::then)
+    }
+}
+
+impl Part {
+    fn cmp_known(&self, other: &Part) -> Ordering {
+        match (self, other) {
+            (Part::Null, Part::Null) => Ordering::Equal,
+            (Part::Null, _) => Ordering::Less,
+            (_, Part::Null) => Ordering::Greater,
+            (Part::Int(one), Part::Int(other)) => one.cmp(other),
+            (Part::UInt(one), Part::UInt(other)) => one.cmp(other),
+            (Part::Bytes(one), Part::Bytes(other)) => one.cmp(other),
+            (Part::Text { weight: one, .. }, Part::Text { weight: other, .. }) => one.cmp(other),
+            _ => unreachable!("a column has one type"),
+        }
+    }
+}
+
+/// `n`, `i-5`, `u5`, `b00ff`, `t6162.1c471c60`: bytes in hexadecimal.
+impl Serialize for Part {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&match self {
+            Part::Null => "n".to_owned(),
+            Part::Int(number) => format!("i{number}"),
+            Part::UInt(number) => format!("u{number}"),
+            Part::Bytes(bytes) => format!("b{}", hex(bytes)),
+            Part::Text { raw, weight } => format!("t{}.{}", hex(raw), hex(weight)),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = || {
+            let rest = text.get(1..)?;
+            Some(match text.as_bytes()[0] {
+                b'n' => Part::Null,
+                b'i' => Part::Int(rest.parse().ok()?),
+                b'u' => Part::UInt(rest.parse().ok()?),
+                b'b' => Part::Bytes(unhex(rest)?),
+                b't' => {
+                    let (raw, weight) = rest.split_once('.')?;
+                    Part::Text { raw: unhex(raw)?, weight: unhex(weight)? }
+                }
+                _ => return None,
+            })
+        };
+        parsed().ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no part of a key")))
+    }
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
+    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_ordered_part_by_part_null_first_texts_by_weight_and_read_back() {
+        let text = |raw: &[u8], weight: &[u8]| Part::Text { raw: raw.into(), weight: weight.into() };
+        let ordered = [
+            Key(vec![Part::Null, text(b"z", &[9])]),
+            Key(vec![Part::Int(-5), text(b"B", &[2])]),
+            Key(vec![Part::Int(-5), text(b"a", &[3])]),
+            Key(vec![Part::Int(3), text(b"a", &[1])]),
+        ];
+        for (i, one) in ordered.iter().enumerate() {
+            for (j, other) in ordered.iter().enumerate() {
+                assert_eq!(one.cmp_known(other), i.cmp(&j), "{one:?} {other:?}");
+            }
+            let json = serde_json::to_string(one).unwrap();
+            assert_eq!(&serde_json::from_str::<Key>(&json).unwrap(), one, "{json}");
+        }
+        assert!(serde_json::from_str::<Part>("\"bxy\"").is_err() && serde_json::from_str::<Part>("\"\"").is_err());
+        assert_eq!(text(b"A", &[7]).cmp_known(&text(b"a", &[7])), Ordering::Equal);
+    }
+}
