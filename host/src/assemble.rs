@@ -7,14 +7,15 @@ use anyhow::{Context, anyhow};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SourceKind};
-use crate::event::Position;
+use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceKind};
+use crate::event::{Position, TableSchema};
 use crate::failure::{Failure, Outcome};
 use crate::judge::Stage;
 use crate::ledger::{Ledger, Reason, RuleVersion};
 use crate::pipeline::{Opening, Pipeline};
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
 use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
+use crate::source::mysql::SnapshotSettings;
 use crate::source::mysql::{End, Server};
 use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter};
 use crate::start::{self, Choice};
@@ -76,8 +77,9 @@ async fn parts_over(
         None => None,
     };
     let opening = opening(standing.ledger, component, configured, config)?;
-    let (source, source_state) = source(config, pipeline.start.as_ref(), end, identity).await?;
-    Ok(Parts { source, source_state, resnapshot: None, opening, sink, pipeline })
+    let rule = (opening.version.clone(), limits(&config.rule.limits));
+    let Opened { source, state, resnapshot } = source(config, pipeline.start.as_ref(), end, identity, rule).await?;
+    Ok(Parts { source, source_state: state, resnapshot, opening, sink, pipeline })
 }
 
 /// The rule that the run begins with.
@@ -169,12 +171,21 @@ fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
     Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
 }
 
-async fn source(
+/// A source, and what is asked of it beside its batches.
+pub struct Opened {
+    pub source: Box<dyn Source>,
+    pub state: watch::Receiver<SourceState>,
+    pub resnapshot: Option<mpsc::Sender<Resnapshot>>,
+}
+
+/// `rule`: which one decides, and its limits: its entity key says how tables are cut.
+pub async fn source(
     config: &Config,
     start: Option<&Position>,
     end: End,
     identity: &str,
-) -> Outcome<(Box<dyn Source>, watch::Receiver<SourceState>)> {
+    rule: (Arc<RuleVersion>, Limits),
+) -> Outcome<Opened> {
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
     match &config.source.kind {
         SourceKind::BinlogFile { files } => {
@@ -182,7 +193,7 @@ async fn source(
             let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
             // Files are always there.
             let (_, state) = watch::channel(SourceState::Connected("files".into()));
-            Ok((Box::new(source), state))
+            Ok(Opened { source: Box::new(source), state, resnapshot: None })
         }
         SourceKind::Mysql(mysql) => {
             let settings = MysqlSettings {
@@ -190,6 +201,7 @@ async fn source(
                 tables,
                 zone: config.source.zone.clone(),
                 start: mysql.start.clone(),
+                snapshot: snapshot_settings(config, &mysql.snapshot, rule),
                 heartbeat: mysql.heartbeat,
                 reader: MysqlSettings::reader(identity, mysql.server_id),
                 pipeline: config.name.clone(),
@@ -198,9 +210,32 @@ async fn source(
                 batch_bytes_max: BATCH_BYTES_MAX,
             };
             let source = Mysql::open(settings, start).await.map_err(|error| Failure::source(error, false))?;
-            let state = source.state();
-            Ok((Box::new(source), state))
+            let (state, resnapshot) = (source.state(), Some(source.resnapshot()));
+            Ok(Opened { source: Box::new(source), state, resnapshot })
         }
+    }
+}
+
+/// How rows are read that are there already: by the entity key of the rule that will decide them.
+pub fn snapshot_settings(
+    config: &Config,
+    snapshot: &SnapshotConfig,
+    (version, limits): (Arc<RuleVersion>, Limits),
+) -> SnapshotSettings {
+    let entity_key = move |tables: &[Arc<TableSchema>]| {
+        let component = Component::load(&version.origin, &version.component, limits.clone());
+        let rule = component.and_then(|component| WasmRule::new(component, version.settings.clone()));
+        let plan = rule.and_then(|mut rule| rule.configure(tables)).map_err(|error| error.to_string())?;
+        Ok(plan.tables.iter().map(|table| table.entity_key.clone()).collect())
+    };
+    SnapshotSettings {
+        initial: snapshot.initial,
+        on_lost_position: snapshot.on_lost_position,
+        consistent: snapshot.consistent,
+        readers: snapshot.readers,
+        chunk_rows: snapshot.chunk_rows.unwrap_or(config.rule.limits.batch_changes),
+        rows_per_second: snapshot.rows_per_second,
+        entity_key: Arc::new(entity_key),
     }
 }
 
