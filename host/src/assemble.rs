@@ -17,7 +17,9 @@ use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
 use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::mysql::SnapshotSettings;
 use crate::source::mysql::{End, Server};
-use crate::source::{BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter};
+use crate::source::{
+    BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter,
+};
 use crate::start::{self, Choice};
 
 /// What the pipeline runs on.
@@ -214,6 +216,12 @@ pub async fn source(
             Ok(Opened { source: Box::new(source), state, resnapshot })
         }
     }
+}
+
+/// The same by the rule that the configuration names.
+pub fn configured_snapshot(config: &Config, snapshot: &SnapshotConfig) -> Outcome<SnapshotSettings> {
+    let (_, version) = configured(config)?;
+    Ok(snapshot_settings(config, snapshot, (version, limits(&config.rule.limits))))
 }
 
 /// How rows are read that are there already: by the entity key of the rule that will decide them.

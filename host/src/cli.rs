@@ -138,6 +138,9 @@ pub struct Run {
     /// End with the last transaction that the source has at the start; a live source is else followed for ever.
     #[arg(long)]
     pub to_end: bool,
+    /// Say how the rows that are in the tables already would be read, statement by statement, and end.
+    #[arg(long)]
+    pub explain: bool,
     #[command(flatten)]
     pub json: Json,
 }

@@ -8,7 +8,7 @@ use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
-use hindsight::commands::{audit, doctor, dry_run, query, rule_list, rule_test, run, running, swap, validate};
+use hindsight::commands::{audit, doctor, dry_run, explain, query, rule_list, rule_test, run, running, swap, validate};
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
@@ -36,6 +36,9 @@ fn dispatch(command: Command) -> Outcome<()> {
     };
     match command {
         Command::Run(args) => {
+            if args.explain {
+                return runtime()?.block_on(explain::explain(&Config::load(&args.file.config)?, args.json.json));
+            }
             let end = if args.to_end { End::AsOpened } else { End::Never };
             runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.paused, args.json.json))
         }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod doctor;
 pub mod dry_run;
+pub mod explain;
 pub mod init;
 pub mod query;
 pub mod rule_inspect;

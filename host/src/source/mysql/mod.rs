@@ -30,8 +30,8 @@ pub use position::{Place, read_again};
 use session::{Connect, Session};
 use snapshot::filter::Filter;
 use snapshot::reading::Reading;
+pub use snapshot::{Explained, SnapshotSettings, explain};
 use snapshot::{Progress, tables};
-pub use snapshot::SnapshotSettings;
 pub use start::Start;
 use stream::Reader;
 use walk::{Taken, Walk};
@@ -245,7 +245,9 @@ impl Mysql {
     fn is_done(&self) -> bool {
         let done = |last: &GtidSet| last.is_subset_of(&self.walk.place.gtids);
         let reads = self.walk.place.snapshot.as_ref().is_some_and(Progress::is_reading);
-        self.last.as_ref().is_some_and(done) && !reads && !self.walk.has_whole() && !self.walk.has_moved()
+        // Until the log is behind a snapshot, or it is known that it is, the position still says so.
+        let is_open = self.walk.place.snapshot.is_some() && self.filter.is_none();
+        self.last.as_ref().is_some_and(done) && !reads && !is_open && !self.walk.has_whole() && !self.walk.has_moved()
     }
 
     /// The next rows that are in the tables already; none when all are read.
@@ -268,11 +270,11 @@ impl Mysql {
     /// From where the log is behind the snapshot's beginning: what its rows hold is left out.
     async fn leave_out(&mut self) -> Result<(), Trouble> {
         let session = self.session.as_mut().expect("connected before it reads");
+        let snapshot = self.walk.place.snapshot.as_ref().expect("a snapshot has ended");
         if self.settings.end == End::AsOpened {
             // Rows may hold what was committed since it was opened.
-            self.last = Some(session.executed.clone());
+            self.last = Some(session.executed.union(&snapshot.high()));
         }
-        let snapshot = self.walk.place.snapshot.as_ref().expect("a snapshot has ended");
         let failed = |error: mysql_async::Error| session.of.unusable(&error);
         let tables = tables::captured(&mut session.conn, &self.settings.tables).await.map_err(failed)??;
         snapshot::fits(snapshot, &tables, &self.settings.snapshot).map_err(SourceError::Unfit)?;

@@ -1,5 +1,6 @@
 //! The rows that are in the tables already, read without a lock while others write.
 
+mod explain;
 pub mod filter;
 mod key;
 mod progress;
@@ -14,6 +15,7 @@ mod window;
 use std::sync::Arc;
 
 use crate::event::TableSchema;
+pub use explain::{Explained, explain};
 pub use progress::Progress;
 
 /// The entity key's columns of each table, as positions in its fields: what the rule says of tables of these shapes.
