@@ -123,7 +123,7 @@ impl Mysql {
             match Session::begin(&settings, server, place.as_ref(), Connect::First).await {
                 Ok((session, begin)) => {
                     info!(source = session.server, gtids = %begin.gtids, "connected");
-                    let mut walk = Walk::new(capture(&settings), begin);
+                    let mut walk = Walk::new(capture(&settings), begin, &[]);
                     if place.as_ref() != Some(&walk.place) {
                         walk.begins_here();
                     }
@@ -214,7 +214,7 @@ impl Mysql {
                         self.session = Some(session);
                         if place != self.walk.place {
                             // Its position was lost.
-                            self.walk = Walk::new(capture(&self.settings), place);
+                            self.walk = Walk::new(capture(&self.settings), place, self.walk.tables());
                             self.walk.begins_here();
                             (self.begins, self.filter) = (true, None);
                         }
@@ -262,8 +262,8 @@ impl Mysql {
             return Ok(Some((batch, Position::from(&self.walk.place))));
         }
         // The log is read from where the first row was read, by a session of its own.
+        self.walk = Walk::new(capture(&self.settings), self.walk.place.clone(), reading.schemas());
         self.reading = None;
-        self.walk = Walk::new(capture(&self.settings), self.walk.place.clone());
         Ok(None)
     }
 

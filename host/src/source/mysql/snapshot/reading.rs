@@ -102,7 +102,7 @@ impl Reading {
         let high = reader::how_high(&session.of).await?;
         let place = Place { gtids: session.executed.clone(), ..Place::default() };
         Ok(Reading {
-            walk: Walk::new(capture(settings), place),
+            walk: Walk::new(capture(settings), place, &[]),
             window: Window::default(),
             weights: Weights::default(),
             high,
@@ -120,7 +120,11 @@ impl Reading {
     }
 
     /// Every captured table.
-    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+    pub fn schemas(&self) -> &[Arc<TableSchema>] {
+        &self.schemas
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> + '_ {
         self.schemas.iter().map(|schema| schema.name.clone())
     }
 
