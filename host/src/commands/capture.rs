@@ -64,7 +64,7 @@ async fn follow(parts: CaptureParts, progress: &Progress) -> Outcome<Captured> {
             next = batches.recv() => next.expect("the source's task ends with an end or an error"),
         };
         let Some((batch, position)) = next.map_err(|error| Failure::source(error, begun))? else { break };
-        if matches!(batch.snapshot, Some(Snapshot::Again | Snapshot::AgainEnds { .. })) {
+        if matches!(batch.snapshot, Some(Snapshot::Again | Snapshot::AgainBegins | Snapshot::AgainEnds { .. })) {
             return Err(Failure::run(anyhow!(
                 "a table's rows are read again, and a file cannot be compared with them: begin a new one with --to"
             )));

@@ -147,6 +147,8 @@ impl Envelope {
             }
         }
         let time_us = self.zone.instant(change.time_us);
+        // A row of a snapshot comes from no place of a log.
+        let (log, at) = if change.op == Op::Read { (NO_LOG, 0) } else { (log, change.at) };
         out.push(b',');
         out.extend(&self.origin);
         out.extend(br#","ts_ms":"#);
@@ -163,7 +165,7 @@ impl Envelope {
         out.extend(br#","table":"#);
         out.extend(&table.name);
         out.extend(log);
-        value::unsigned(out, change.at);
+        value::unsigned(out, at);
         out.extend(br#","row":0,"thread":null,"query":null},"transaction":null,"op":""#);
         out.push(change.op.letter() as u8);
         for (label, per) in [(&br#"","ts_ms":"#[..], 1_000_000), (br#","ts_us":"#, 1_000), (br#","ts_ns":"#, 1)] {
@@ -230,6 +232,9 @@ fn write_log(out: &mut Vec<u8>, transaction: &Transaction) {
     value::json(out, &*transaction.log);
     out.extend(br#","pos":"#);
 }
+
+/// The same of a snapshot.
+const NO_LOG: &[u8] = br#","server_id":0,"gtid":null,"file":"","pos":"#;
 
 fn unwritable(batch: &Batch, change: &Change, image: &str, field: &Field, flaw: Flaw) -> String {
     let why = match flaw {

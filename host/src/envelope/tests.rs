@@ -116,7 +116,10 @@ fn each_entity_gets_its_side_of_a_move() {
     ];
     assert_eq!(seen(&batch, &plan), wanted);
     assert!(written(&batch, &plan).starts_with("{\"key\":{\"owner_id\":7},\"value\":{\"before\":null,"));
-    assert!(written(&batch, &plan).lines().next().unwrap().contains("\"snapshot\":\"true\""));
+    let read = written(&batch, &plan);
+    for part in ["\"snapshot\":\"true\",", "\"gtid\":null,\"file\":\"\",\"pos\":0,"] {
+        assert!(read.lines().next().unwrap().contains(part), "{read}");
+    }
     for (sides, wanted) in [(Sides::Before, leaves), (Sides::After, arrives)] {
         let mut batch = batch.clone();
         batch.changes = vec![Change { sides, ..batch.changes[2] }];
