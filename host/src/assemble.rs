@@ -1,15 +1,20 @@
 //! Turns a configuration into concrete parts. The only place that names implementations.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceKind};
+use crate::civil::Zone;
+use crate::config::{
+    ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceConfig, SourceKind,
+};
+use crate::envelope::{Events, Origin};
 use crate::event::{Position, TableSchema};
 use crate::failure::{Failure, Outcome};
+use crate::history::Checkpoint;
 use crate::judge::Stage;
 use crate::ledger::{Ledger, Reason, RuleVersion};
 use crate::pipeline::{Opening, Pipeline};
@@ -48,6 +53,42 @@ pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
     // Another reader than the pipeline itself, which may be running.
     let identity = format!("{} dry-run {}", identity(config), std::process::id());
     parts_over(config, rule, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
+}
+
+/// What `capture` runs on.
+pub struct CaptureParts {
+    pub source: Box<dyn Source>,
+    /// Says by what an entity is told; never decides.
+    pub rule: Box<dyn Rule>,
+    pub events: Events,
+    /// As checkpoints name the source.
+    pub identity: String,
+}
+
+/// Loads the rule, opens the file, and opens the source where the file's last checkpoint says. The source's times are UTC:
+/// whoever reads the events applies the zone.
+pub async fn capture_parts(config: &Config, to: &Path, end: End) -> Outcome<CaptureParts> {
+    let (component, version) = configured(config)?;
+    let rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
+    let identity = source_identity(config);
+    let events = Events::open(to, Origin { pipeline: &config.name, source: &identity, zone: Zone::UTC })?;
+    let in_utc = SourceConfig { zone: Zone::UTC, ..config.source.clone() };
+    let in_utc = Config { source: in_utc, ..config.clone() };
+    // Another reader than `run`, and than a capture to another file.
+    let place = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
+    let reader = format!("{} capture {}", self::identity(config), place.display());
+    let start = events.checkpoint().map(|checkpoint| &checkpoint.position);
+    let deciding = (version, limits(&config.rule.limits));
+    let Opened { source, .. } = source(&in_utc, start, end, &reader, deciding).await?;
+    Ok(CaptureParts { source, rule: Box::new(rule), events, identity })
+}
+
+/// The file that `run` writes events to, at the checkpoint that the pipeline goes on from.
+pub fn events_beside(config: &Config, file: &Path, pipeline: &Pipeline) -> Outcome<Events> {
+    let Pipeline { source, start, .. } = pipeline;
+    let checkpoint = start.clone().map(|position| Checkpoint { source: source.clone(), position });
+    let origin = Origin { pipeline: &config.name, source, zone: config.source.zone.clone() };
+    Ok(Events::beside(file, origin, checkpoint)?)
 }
 
 async fn parts_over(

@@ -2,6 +2,7 @@
 
 pub mod asset_log;
 pub mod binlog;
+pub mod captured;
 pub mod components;
 pub mod contract;
 pub mod dump;
