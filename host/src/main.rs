@@ -8,7 +8,9 @@ use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
-use hindsight::commands::{audit, doctor, dry_run, query, rule_list, rule_test, run, running, swap, validate};
+use hindsight::commands::{
+    audit, doctor, dry_run, query, resnapshot, rule_list, rule_test, run, running, swap, validate,
+};
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
@@ -44,6 +46,7 @@ fn dispatch(command: Command) -> Outcome<()> {
         Command::Resume(args) => runtime()?.block_on(running::resume(&args)),
         Command::Swap(args) => runtime()?.block_on(swap::swap(&args)),
         Command::Rollback(args) => runtime()?.block_on(swap::rollback(&args)),
+        Command::Resnapshot(args) => runtime()?.block_on(resnapshot::resnapshot(&args)),
         Command::Doctor(args) => runtime()?.block_on(doctor::doctor(&args.file.config, args.json.json)),
         Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),

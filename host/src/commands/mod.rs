@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod dry_run;
 pub mod init;
 pub mod query;
+pub mod resnapshot;
 pub mod rule_inspect;
 pub mod rule_list;
 pub mod rule_test;

@@ -34,7 +34,7 @@ pub async fn run(config: &Config, end: End, paused: bool, json: bool) -> Outcome
             defaults::CONTROL_LISTEN
         )));
     }
-    let Parts { source, source_state, opening, mut sink, pipeline, .. } = assemble::parts(config, end).await?;
+    let Parts { source, source_state, resnapshot, opening, mut sink, pipeline } = assemble::parts(config, end).await?;
     info!(
         pipeline = config.name,
         rule = %opening.version,
@@ -58,6 +58,7 @@ pub async fn run(config: &Config, end: End, paused: bool, json: bool) -> Outcome
             source: source_state,
             paused,
             manager,
+            resnapshot,
             metrics: metrics.clone(),
         });
     }
