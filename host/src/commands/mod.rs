@@ -8,6 +8,7 @@ pub mod explain;
 pub mod init;
 mod progress;
 pub mod query;
+pub mod resnapshot;
 pub mod rule_inspect;
 pub mod rule_list;
 pub mod rule_test;

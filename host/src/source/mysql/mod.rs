@@ -277,8 +277,8 @@ impl Mysql {
         }
         let failed = |error: mysql_async::Error| session.of.unusable(&error);
         let tables = tables::captured(&mut session.conn, &self.settings.tables).await.map_err(failed)??;
-        snapshot::fits(snapshot, &tables, &self.settings.snapshot).map_err(SourceError::Unfit)?;
-        self.filter = Filter::new(snapshot, &tables);
+        let cut_by = snapshot::fits(snapshot, &tables, &self.settings.snapshot).map_err(SourceError::Unfit)?;
+        self.filter = Filter::new(snapshot, &tables, cut_by);
         match &self.filter {
             Some(filter) if !filter.high.is_subset_of(&self.walk.place.gtids) => {
                 self.walk.held = Some(filter.high.clone());
@@ -297,7 +297,7 @@ impl Mysql {
         if let (Some(filter), Some((batch, _))) = (&mut self.filter, &mut self.at_hand) {
             let server = self.session.as_ref().map_or(&self.settings.servers[0], |session| &session.of);
             filter.apply(batch, server).await?;
-            batch.entity_bound = true;
+            batch.cut_by.clone_from(&filter.cut_by);
         }
         if self.walk.held.is_none() {
             self.filter = None;

@@ -49,6 +49,7 @@ pub struct Reading {
     tables: Vec<Arc<Table>>,
     schemas: Vec<Arc<TableSchema>>,
     entity_keys: Vec<Vec<usize>>,
+    cut_by: Option<Arc<[String]>>,
     current: Option<Current>,
     /// When rows were read last, as a wall clock in the source's time zone.
     time_us: i64,
@@ -109,6 +110,7 @@ impl Reading {
             pace: Arc::new(Pace::new(settings.snapshot.rows_per_second)),
             opened: Opened::new(session.executed.clone()),
             tables,
+            cut_by: super::key_names(&schemas, &entity_keys),
             schemas,
             entity_keys,
             current: None,
@@ -411,7 +413,7 @@ impl Reading {
         Batch {
             tables: self.schemas.clone(),
             images: self.schemas.iter().map(|schema| Rows::new(schema.fields.len())).collect(),
-            entity_bound: true,
+            cut_by: self.cut_by.clone(),
             progress: Some(event::Progress::Snapshot { done_rows, total_rows }),
             ..Batch::default()
         }
