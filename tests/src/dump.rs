@@ -168,11 +168,35 @@ fn plain(value: &str, kind: &str) -> Value {
         return None;
     }
     let plain = match value.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
-        Some(text) => text,
+        Some(text) => unescaped(text),
         // An integer below zero has its unsigned reading behind it.
-        None => value.split_once(" (").map_or(value, |(signed, _)| signed),
+        None => value.split_once(" (").map_or(value, |(signed, _)| signed).to_owned(),
     };
-    Some(if kind.starts_with("DATE ") { plain.replace(':', "-") } else { plain.to_owned() })
+    Some(if kind.starts_with("DATE ") { plain.replace(':', "-") } else { plain })
+}
+
+/// `it\'s`, `a \\ b`, `\n`, and `\x1a` for what has no letter.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::new();
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        plain.push(match (char, chars.as_str()) {
+            ('\\', rest) if rest.starts_with('x') => {
+                let number = chars.by_ref().take(3).skip(1).collect::<String>();
+                char::from(u8::from_str_radix(&number, 16).expect("two hex digits"))
+            }
+            ('\\', _) => match chars.next().expect("something is escaped") {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                '0' => '\0',
+                char if char.is_ascii_alphanumeric() => panic!("mysqlbinlog escapes what is not known here: {text}"),
+                char => char,
+            },
+            _ => char,
+        });
+    }
+    plain
 }
 
 /// The number right behind `word`.

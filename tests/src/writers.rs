@@ -206,7 +206,7 @@ fn owner(random: &mut Random, rows: u64) -> i64 {
 }
 
 fn info(random: &mut Random) -> String {
-    const THINGS: &[&str] = &["laptop", "Gerät", "東京", "", "it''s a \"badge\"", "phone"];
+    const THINGS: &[&str] = &["laptop", "Gerät", "東京", "", "it''s a \"badge\"", "half \\\\ of it\\n"];
     format!("{} {}", THINGS[random.below(THINGS.len() as u64) as usize], random.below(1_000_000))
 }
 

@@ -6,3 +6,4 @@ mod killing;
 mod kills;
 mod modes;
 mod repeated;
+mod writers;
