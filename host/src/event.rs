@@ -95,6 +95,8 @@ pub enum Snapshot {
     Anew,
     /// Its rows ([`Op::Read`]) are compared with the history, which may hold them already.
     Again,
+    /// As [`Snapshot::Anew`] for a snapshot that is compared: which rows it has met so far counts no more.
+    AgainBegins,
     /// Every row of this table ([`Batch::tables`]) was in a batch of [`Snapshot::Again`]: what else the history holds as current is
     /// gone from the source, as of this wall clock (microseconds, in the source's time zone).
     AgainEnds { table: u32, time_us: i64 },
@@ -131,6 +133,9 @@ pub struct Batch {
     pub transactions: Vec<Transaction>,
     /// When the last whole transaction was committed, microseconds since 1970, UTC; for lag, never for decisions.
     pub committed_us: Option<i64>,
+    /// Until the log is behind a snapshot, changes are left out by the entity key that its chunks were cut by: no rule with
+    /// another one may decide them.
+    pub entity_bound: bool,
     /// None: changes of the log, or rows of a first snapshot.
     pub snapshot: Option<Snapshot>,
     pub progress: Option<Progress>,

@@ -70,7 +70,8 @@ pub struct Status {
 }
 
 /// Runs until the source ends or is told to stop. `watch` is called at every batch edge: at the start, after every
-/// commit, and when the pipeline was paused, resumed or given another rule.
+/// commit, and when the pipeline was paused, resumed or given another rule. `tap` is called with what was decided, before
+/// it is committed: whatever it writes is ahead of the sink by one batch at the most.
 ///
 /// # Errors
 /// Everything that cannot be decided or committed stops the pipeline at its last commit; nothing of the failing batch
@@ -81,6 +82,7 @@ pub async fn run(
     sink: &mut dyn Sink,
     pipeline: &Pipeline,
     switches: Switches,
+    mut tap: impl FnMut(&Batch, Option<&Plan>, &Checkpoint) -> Outcome<()>,
     mut watch: impl FnMut(Status),
 ) -> Outcome<Summary> {
     let Switches { mut stop, mut paused, mut exchanges } = switches;
@@ -132,6 +134,7 @@ pub async fn run(
             if slot.plan().is_some() || slot.has_exchanged() {
                 load.turns = slot.turns(&position);
             }
+            tap(&batch, slot.plan(), &load.checkpoint)?;
             let committing = Instant::now();
             sink.commit(&load).await.map_err(|error| Failure::sink(error, begun))?;
             summary.stages.commit += committing.elapsed();
@@ -185,10 +188,11 @@ async fn decide(
     Ok(decision)
 }
 
-type Next = Result<Option<(Batch, Position)>, SourceError>;
+/// What a source gives, or none at its end.
+pub type Next = Result<Option<(Batch, Position)>, SourceError>;
 
 /// The source in a task of its own, so that reading and committing overlap.
-fn read_ahead(mut source: Box<dyn Source>) -> mpsc::Receiver<Next> {
+pub fn read_ahead(mut source: Box<dyn Source>) -> mpsc::Receiver<Next> {
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     tokio::spawn(async move {
         loop {

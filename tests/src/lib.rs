@@ -3,6 +3,7 @@
 pub mod account;
 pub mod asset_log;
 pub mod binlog;
+pub mod captured;
 pub mod components;
 pub mod contract;
 pub mod dump;

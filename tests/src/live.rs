@@ -183,7 +183,8 @@ pub struct Running {
 }
 
 impl Running {
-    fn of(mut process: Child) -> Self {
+    /// A process whose outputs are kept.
+    pub fn of(mut process: Child) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (stdout, stderr) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
         let kept = lines.clone();

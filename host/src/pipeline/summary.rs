@@ -56,7 +56,7 @@ impl Summary {
     }
 
     /// `busy`: from the edge before the batch to the end of its commit.
-    pub(super) fn count_batch(&mut self, batch: &Batch, busy: Duration) {
+    pub fn count_batch(&mut self, batch: &Batch, busy: Duration) {
         self.batches += 1;
         self.transactions += batch.transactions.len() as u64;
         self.progress = batch.progress;

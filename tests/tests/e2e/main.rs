@@ -7,6 +7,7 @@ mod demo_counts;
 mod doctor;
 mod documents;
 mod dry_run;
+mod envelope;
 mod foreign_plugins;
 mod kills;
 mod live;

@@ -58,8 +58,9 @@ async fn source(config: &Config, position: Option<Position>) -> Outcome<Vec<Area
         SourceKind::BinlogFile { files } => Ok(vec![recorded(config, files, &tables, position)]),
         SourceKind::Mysql(mysql) => {
             let mut areas = Vec::new();
+            let reads_rows = mysql.snapshot.initial && position.is_none();
             for server in assemble::servers(mysql)? {
-                let checks = preflight::survey(&server, &tables, position.as_ref()).await;
+                let checks = preflight::survey(&server, &tables, position.as_ref(), reads_rows).await;
                 let lines = checks.into_iter().map(Line::from).collect();
                 areas.push(Area { name: format!("source {}", server.name), lines });
             }
