@@ -31,7 +31,9 @@ fn main() -> ExitCode {
     let rows = if words.iter().any(|word| word == "--long") { 5_000_000 } else { 500_000 };
     let server = filled(rows);
     if chosen("read") {
-        println!("{rows} rows of {OWNERS} owners -> a counter, {READERS} readers, chunks of about {BATCH_CHANGES} rows");
+        println!(
+            "{rows} rows of {OWNERS} owners -> a counter, {READERS} readers, chunks of about {BATCH_CHANGES} rows"
+        );
         read(&server, rows, "by owner, KEY (owner_id)");
         println!("must: 300 k rows/s on 2 cores, the server's work included\n");
     }
@@ -147,7 +149,8 @@ impl Memory {
 /// The whole program, killed when two fifths are in the history: the second run reads what the first had not committed.
 fn resume(server: &Mysql, rows: u64) {
     build_program();
-    let place = Live { table: TABLE, batch: BATCH_CHANGES, snapshot: "snapshot = \"initial\"", ..Live::of(server) }.place();
+    let place =
+        Live { table: TABLE, batch: BATCH_CHANGES, snapshot: "snapshot = \"initial\"", ..Live::of(server) }.place();
     let started = Instant::now();
     let mut running = place.follow();
     let done = || place.checkpoint().as_deref().and_then(rows_of).unwrap_or(0);
@@ -160,7 +163,13 @@ fn resume(server: &Mysql, rows: u64) {
     let answer = place.run_to_end();
     let (reads, elapsed) = (answer.count("reads"), started.elapsed() - before);
     println!("killed with {killed} rows in the history after {:.2} s", before.as_secs_f64());
-    println!("{:<34} {:>12} rows in {:.2} s, {} rows/s", "the second run reads", reads, elapsed.as_secs_f64(), rate(reads, elapsed));
+    println!(
+        "{:<34} {:>12} rows in {:.2} s, {} rows/s",
+        "the second run reads",
+        reads,
+        elapsed.as_secs_f64(),
+        rate(reads, elapsed)
+    );
     assert_eq!(killed + reads, rows, "no chunk that was done is read again");
     println!("together {rows}: nothing that was done is read again\n");
 }
