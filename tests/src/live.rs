@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use hindsight::source::mysql::SnapshotSettings;
+
 use crate::mysql::{Mysql, transactions};
 use crate::pipeline::{Place, Rule, TABLE};
 use crate::program::{Answer, Folder, signal};
@@ -126,6 +128,19 @@ impl Place {
             );
             thread::sleep(LOOK);
         }
+    }
+}
+
+/// Changes only, for a source that is opened by hand.
+pub fn no_snapshot() -> SnapshotSettings {
+    SnapshotSettings {
+        initial: false,
+        on_lost_position: false,
+        consistent: false,
+        readers: 1,
+        chunk_rows: 1,
+        rows_per_second: None,
+        entity_key: Arc::new(|_| Err("no table is read".into())),
     }
 }
 

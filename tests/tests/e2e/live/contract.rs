@@ -12,6 +12,7 @@ use hindsight::source::{
     BinlogFile, BinlogFileSettings, Mysql as LiveSource, MysqlSettings, Source, SourceError, Start, TableFilter, Tls,
 };
 use hindsight_tests::contract::source::{Seen, Subject, check, read};
+use hindsight_tests::live::no_snapshot;
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::steps::Steps;
 
@@ -28,6 +29,7 @@ async fn open(server: &Server, batch: usize, start: Option<&Position>) -> Result
         tables: tables(),
         zone: Zone::UTC,
         start: Start::Earliest,
+        snapshot: no_snapshot(),
         heartbeat: Duration::from_secs(5),
         reader: MysqlSettings::reader(&identity, None),
         pipeline: identity,
