@@ -207,8 +207,21 @@ pub fn count_changes(changes: &[Change]) -> CountTable {
     count_changes_marked(changes, |_| None)
 }
 
+/// The table with the setting `columns = "owner_id"`: of an image only the owner is folded.
+pub fn count_owners(changes: &[Change]) -> CountTable {
+    count_all(changes, |_| None, |row| row.map_or("~".into(), |row| number_text(row.owner)))
+}
+
 /// The table where several rules with marks took turns; `mark`: of the rule that has a change, by its place in the list.
 pub fn count_changes_marked<'a>(changes: &[Change], mark: impl Fn(usize) -> Option<&'a str>) -> CountTable {
+    count_all(changes, mark, image_text)
+}
+
+fn count_all<'a>(
+    changes: &[Change],
+    mark: impl Fn(usize) -> Option<&'a str>,
+    image: fn(Option<&Row>) -> String,
+) -> CountTable {
     let mut table = CountTable::new();
     let parts = changes
         .iter()
@@ -219,19 +232,28 @@ pub fn count_changes_marked<'a>(changes: &[Change], mark: impl Fn(usize) -> Opti
         let owner = |row: &Option<Row>| row.as_ref().and_then(|row| row.owner);
         match (&change.before, owner(&change.before), owner(&change.after)) {
             (Some(_), Some(from), Some(to)) if from != to => {
-                count(&mut table, from, &change, 1, &mark);
-                count(&mut table, to, &change, 2, &mark);
+                count(&mut table, from, &change, 1, &mark, image);
+                count(&mut table, to, &change, 2, &mark, image);
             }
             // An update that has an owner on one side only is a reject.
             (Some(_), None, Some(_)) => {}
             (Some(_), Some(_), None) if change.op == Op::Update => {}
-            (_, from, to) => from.or(to).into_iter().for_each(|owner| count(&mut table, owner, &change, 0, &mark)),
+            (_, from, to) => {
+                from.or(to).into_iter().for_each(|owner| count(&mut table, owner, &change, 0, &mark, image))
+            }
         }
     }
     table
 }
 
-fn count(table: &mut CountTable, owner: i64, change: &Change, moved: u8, mark: &str) {
+fn count(
+    table: &mut CountTable,
+    owner: i64,
+    change: &Change,
+    moved: u8,
+    mark: &str,
+    image: fn(Option<&Row>) -> String,
+) {
     let row = table.entry(owner).or_insert_with(|| CountRow {
         since_us: change.time_us,
         until_us: None,
@@ -245,7 +267,7 @@ fn count(table: &mut CountTable, owner: i64, change: &Change, moved: u8, mark: &
         Op::Update => 'u',
         Op::Delete => 'd',
     };
-    let (before, after) = (image_text(change.before.as_ref()), image_text(change.after.as_ref()));
+    let (before, after) = (image(change.before.as_ref()), image(change.after.as_ref()));
     let text = format!("{}|{op}|{moved}|{}|{before}|{after}", row.digest, change.time_us);
     row.changes += 1;
     row.digest = format!("{mark}{:016x}", fnv1a_64(text.as_bytes()));
@@ -254,9 +276,12 @@ fn count(table: &mut CountTable, owner: i64, change: &Change, moved: u8, mark: &
 /// `id,owner_id,asset_info,registered_at`.
 fn image_text(row: Option<&Row>) -> String {
     let Some(row) = row else { return "~".into() };
-    let number = |value: Option<i64>| value.map_or("~".into(), |value| value.to_string());
     let text = row.info.as_ref().map_or("~".into(), |text| format!("{}:{text}", text.len()));
-    format!("{},{},{text},{}", number(row.id), number(row.owner), number(row.registered_us))
+    format!("{},{},{text},{}", number_text(row.id), number_text(row.owner), number_text(row.registered_us))
+}
+
+fn number_text(value: Option<i64>) -> String {
+    value.map_or("~".into(), |value| value.to_string())
 }
 
 fn fnv1a_64(bytes: &[u8]) -> u64 {

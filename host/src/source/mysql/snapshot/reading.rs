@@ -49,6 +49,7 @@ pub struct Reading {
     tables: Vec<Arc<Table>>,
     schemas: Vec<Arc<TableSchema>>,
     entity_keys: Vec<Vec<usize>>,
+    cut_by: Option<Arc<[String]>>,
     current: Option<Current>,
     /// When rows were read last, as a wall clock in the source's time zone.
     time_us: i64,
@@ -102,13 +103,14 @@ impl Reading {
         let high = reader::how_high(&session.of).await?;
         let place = Place { gtids: session.executed.clone(), ..Place::default() };
         Ok(Reading {
-            walk: Walk::new(capture(settings), place),
+            walk: Walk::new(capture(settings), place, &[]),
             window: Window::default(),
             weights: Weights::default(),
             high,
             pace: Arc::new(Pace::new(settings.snapshot.rows_per_second)),
             opened: Opened::new(session.executed.clone()),
             tables,
+            cut_by: super::key_names(&schemas, &entity_keys),
             schemas,
             entity_keys,
             current: None,
@@ -120,7 +122,11 @@ impl Reading {
     }
 
     /// Every captured table.
-    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+    pub fn schemas(&self) -> &[Arc<TableSchema>] {
+        &self.schemas
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> + '_ {
         self.schemas.iter().map(|schema| schema.name.clone())
     }
 
@@ -284,7 +290,8 @@ impl Reading {
             return Err(altered(&self.current, &self.schemas));
         }
         let key = KeyColumns { columns: &current.key, collations: &current.collations };
-        let touched: Vec<Row<'_>> = changes().flat_map(|(batch, change)| window::sides(batch, change)).flatten().collect();
+        let touched: Vec<Row<'_>> =
+            changes().flat_map(|(batch, change)| window::sides(batch, change)).flatten().collect();
         self.weights.learn(&self.session.of, &touched, key).await?;
         let weights = &self.weights;
         let is_in = |row: Row<'_>| weights.key(row, key).is_some_and(|key| range.has(&key));
@@ -406,7 +413,7 @@ impl Reading {
         Batch {
             tables: self.schemas.clone(),
             images: self.schemas.iter().map(|schema| Rows::new(schema.fields.len())).collect(),
-            entity_bound: true,
+            cut_by: self.cut_by.clone(),
             progress: Some(event::Progress::Snapshot { done_rows, total_rows }),
             ..Batch::default()
         }
