@@ -9,11 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hindsight::civil::Zone;
-use hindsight::source::mysql::{End, Server};
+use hindsight::source::mysql::{End, Server, SnapshotSettings};
 use hindsight::source::{BinlogFile, BinlogFileSettings, Mysql as MysqlSource, MysqlSettings, Source, TableFilter};
 use hindsight::source::{Start, Tls};
 use hindsight_tests::asset_log::{AssetLog, TABLE};
-use hindsight_tests::live::{Live, no_snapshot};
+use hindsight_tests::live::Live;
 use hindsight_tests::measured::{build_program, own_cpu, process_cpu, rss_kib};
 use hindsight_tests::mysql::{Mysql, OUTLIVES_KILLS};
 use hindsight_tests::pipeline::{self, Place};
@@ -115,7 +115,7 @@ fn read_live(server: &Mysql, changes: u64) -> u64 {
         tables: TableFilter::parse(&[TABLE]).expect("a table's name"),
         zone: Zone::UTC,
         start: Start::Earliest,
-        snapshot: no_snapshot(),
+        snapshot: SnapshotSettings::never(),
         heartbeat: Duration::from_secs(5),
         reader: MysqlSettings::reader("the bench", None),
         pipeline: "bench".into(),

@@ -23,6 +23,8 @@ pub struct Dumped {
     /// `database.table`
     pub table: String,
     pub op: Op,
+    /// Of its transaction, as the server prints it; none without GTIDs.
+    pub gtid: Option<String>,
     /// Commit time where it was committed first, microseconds since 1970, UTC.
     pub time_us: i64,
     /// Its transaction, counted from 0, and the byte at which that ends.
@@ -50,7 +52,8 @@ impl Dump {
 }
 
 impl Dumped {
-    fn reference(&self) -> Change {
+    /// A change of a table like `shop.item_assets`, in the oracle's form.
+    pub fn reference(&self) -> Change {
         let row = |image: &Vec<Value>| {
             let [id, owner, info, registered] = &image[..] else { panic!("not the reference table: {image:?}") };
             let number = |value: &Value| value.as_ref().map(|text| text.parse().expect("an INT"));
@@ -79,6 +82,7 @@ struct Reading {
     n_transactions: usize,
     /// Changes before this one belong to whole transactions.
     whole: usize,
+    gtid: Option<String>,
     time_us: i64,
     /// Where the last event ends that was printed.
     end: u64,
@@ -101,6 +105,9 @@ impl Reading {
             if let Some(time_us) = number_after(line, "original_committed_timestamp=") {
                 self.time_us = time_us as i64;
             }
+        } else if let Some(next) = line.strip_prefix("SET @@SESSION.GTID_NEXT= '") {
+            let gtid = next.split('\'').next().expect("a piece at least");
+            self.gtid = gtid.contains(':').then(|| gtid.to_owned());
         } else if line.starts_with("COMMIT") {
             self.commit();
         }
@@ -117,8 +124,9 @@ impl Reading {
             _ => panic!("mysqlbinlog prints a line that is not known: {line}"),
         };
         let table = table.replace('`', "");
-        let (time_us, transaction) = (self.time_us, self.n_transactions);
-        self.changes.push(Dumped { table, op, time_us, transaction, transaction_end: 0, before: None, after: None });
+        let (gtid, time_us, transaction) = (self.gtid.clone(), self.time_us, self.n_transactions);
+        let (before, after) = (None, None);
+        self.changes.push(Dumped { table, op, gtid, time_us, transaction, transaction_end: 0, before, after });
     }
 
     fn image(&mut self, after: bool) {

@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use hindsight::source::mysql::SnapshotSettings;
-
 use crate::mysql::{Mysql, transactions};
 use crate::pipeline::{Place, Rule, TABLE};
 use crate::program::{Answer, Folder, signal};
@@ -26,6 +24,8 @@ pub struct Live<'a> {
     pub urls: Vec<String>,
     pub table: &'a str,
     pub start: &'a str,
+    /// The lines of `[source]` that say when and how rows are read that are there already.
+    pub snapshot: &'a str,
     /// More lines of `[source]`.
     pub source: &'a str,
     /// Changes a batch.
@@ -39,6 +39,7 @@ impl Default for Live<'_> {
             urls: Vec::new(),
             table: "shop.item_assets",
             start: "earliest",
+            snapshot: "snapshot = \"never\"",
             source: "",
             batch: 8192,
         }
@@ -60,11 +61,11 @@ impl Live<'_> {
 
     /// The same in a folder that has a history already.
     pub fn configure(&self, place: &Place) {
-        let Live { rule, urls, table, start, source, batch } = self;
+        let Live { rule, urls, table, start, snapshot, source, batch } = self;
         let component = rule.component();
         let text = format!(
             "name = \"item-assets\"\n\
-             [source]\nkind = \"mysql\"\nurl = {urls:?}\ntables = [{table:?}]\nsnapshot = \"never\"\nstart = {start:?}\n{source}\n\
+             [source]\nkind = \"mysql\"\nurl = {urls:?}\ntables = [{table:?}]\n{snapshot}\nstart = {start:?}\n{source}\n\
              [rule]\ncomponent = {component:?}\nlimits = {{ batch = {batch} }}\n\
              [sink]\npath = \"history.db\"\ntable = {TABLE:?}\n\
              [control]\nlisten = \"127.0.0.1:0\"\n"
@@ -94,7 +95,13 @@ impl Place {
     /// The same with something set for the process.
     #[track_caller]
     pub fn follow_with(&self, set: impl FnOnce(&mut Command)) -> Running {
-        let mut command = self.0.command(&["run", "--json", "--log-format", "json"]);
+        self.start(&["run", "--json", "--log-format", "json"], set)
+    }
+
+    /// Starts a command that goes on until it is ended.
+    #[track_caller]
+    pub fn start(&self, arguments: &[&str], set: impl FnOnce(&mut Command)) -> Running {
+        let mut command = self.0.command(arguments);
         set(&mut command);
         Running::of(command.spawn().expect("run hindsight"))
     }
@@ -128,19 +135,6 @@ impl Place {
             );
             thread::sleep(LOOK);
         }
-    }
-}
-
-/// Changes only, for a source that is opened by hand.
-pub fn no_snapshot() -> SnapshotSettings {
-    SnapshotSettings {
-        initial: false,
-        on_lost_position: false,
-        consistent: false,
-        readers: 1,
-        chunk_rows: 1,
-        rows_per_second: None,
-        entity_key: Arc::new(|_| Err("no table is read".into())),
     }
 }
 

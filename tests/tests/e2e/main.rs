@@ -14,6 +14,7 @@ mod live;
 mod operations;
 mod refusals;
 mod restarts;
+mod snapshot;
 mod statements;
 mod swaps;
 mod values;

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use hindsight::civil::Zone;
 use hindsight::event::Position;
-use hindsight::source::mysql::{End, Server};
+use hindsight::source::mysql::{End, Server, SnapshotSettings};
 use hindsight::source::{
     BinlogFile, BinlogFileSettings, Mysql as LiveSource, MysqlSettings, Source, SourceError, Start, TableFilter, Tls,
 };
 use hindsight_tests::contract::source::{Seen, Subject, check, read};
-use hindsight_tests::live::no_snapshot;
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::steps::Steps;
 
@@ -29,7 +28,7 @@ async fn open(server: &Server, batch: usize, start: Option<&Position>) -> Result
         tables: tables(),
         zone: Zone::UTC,
         start: Start::Earliest,
-        snapshot: no_snapshot(),
+        snapshot: SnapshotSettings::never(),
         heartbeat: Duration::from_secs(5),
         reader: MysqlSettings::reader(&identity, None),
         pipeline: identity,

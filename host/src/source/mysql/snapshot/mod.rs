@@ -80,3 +80,18 @@ pub struct SnapshotSettings {
     pub rows_per_second: Option<u64>,
     pub entity_key: EntityKey,
 }
+
+impl SnapshotSettings {
+    /// Changes of the log only.
+    pub fn never() -> Self {
+        SnapshotSettings {
+            initial: false,
+            on_lost_position: false,
+            consistent: false,
+            readers: 1,
+            chunk_rows: 1,
+            rows_per_second: None,
+            entity_key: Arc::new(|_| Err("no rows are read".into())),
+        }
+    }
+}
