@@ -93,7 +93,15 @@ fn mysql(keys: &mut Keys<'_, '_>, folder: &Path) -> Option<MysqlConfig> {
     let heartbeat = heartbeat(keys);
     let (tls, tls_ca) = tls(keys, folder);
     let server_id = server_id(keys);
-    Some(MysqlConfig { urls: urls?, start: start?, snapshot: snapshot?, heartbeat: heartbeat?, tls: tls?, tls_ca, server_id })
+    Some(MysqlConfig {
+        urls: urls?,
+        start: start?,
+        snapshot: snapshot?,
+        heartbeat: heartbeat?,
+        tls: tls?,
+        tls_ca,
+        server_id,
+    })
 }
 
 fn urls(keys: &mut Keys<'_, '_>) -> Option<Vec<Text>> {
@@ -162,8 +170,7 @@ fn number(keys: &mut Keys<'_, '_>, key: &'static str, range: RangeInclusive<u64>
         _ => None,
     };
     if found.is_none() {
-        let message =
-            format!("`{key}` of [source] is a number between {} and {}", range.start(), range.end());
+        let message = format!("`{key}` of [source] is a number between {} and {}", range.start(), range.end());
         keys.faults.push(Fault::new(node.span.clone(), message).help(help.to_owned()));
     }
     found.map(Some)

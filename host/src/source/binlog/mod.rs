@@ -2,8 +2,8 @@
 //!
 //! [`BinlogFile`] walks the events; `log` is the files, [`changes`] the batch and the transaction in hand.
 
-pub(super) mod changes;
 pub(super) mod catalog;
+pub(super) mod changes;
 pub(super) mod charset;
 mod decimal;
 mod frame;

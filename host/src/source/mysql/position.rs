@@ -39,9 +39,9 @@ const FORMAT: &str = "mysql/1";
 impl Place {
     /// Whether rows are to be read now: one that is asked for waits until the log is read up to where the server was.
     pub fn is_reading_from(&self, executed: &GtidSet) -> bool {
-        self.snapshot.as_ref().is_some_and(|snapshot| {
-            snapshot.is_reading() && (snapshot.begun || executed.is_subset_of(&self.gtids))
-        })
+        self.snapshot
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.is_reading() && (snapshot.begun || executed.is_subset_of(&self.gtids)))
     }
 
     /// # Errors

@@ -88,7 +88,10 @@ fn found((database, table): (&str, &str), met: &[&Seen], rights: &Rights, reads_
                     grants,
                 ),
                 false => Verdict::Warning {
-                    why: format!("account {} cannot read the rows that are there, which a snapshot needs", rights.account),
+                    why: format!(
+                        "account {} cannot read the rows that are there, which a snapshot needs",
+                        rights.account
+                    ),
                     remedy: Some(grants.join("\n")),
                 },
             },
@@ -108,12 +111,7 @@ fn found((database, table): (&str, &str), met: &[&Seen], rights: &Rights, reads_
     checks
 }
 
-fn missing(
-    (database, table): (&str, &str),
-    others: &[(String, String)],
-    rights: &Rights,
-    reads_rows: bool,
-) -> Check {
+fn missing((database, table): (&str, &str), others: &[(String, String)], rights: &Rights, reads_rows: bool) -> Check {
     let nearby: Vec<&(String, String)> = others.iter().filter(|(other, _)| other == database).collect();
     let nearby = if nearby.is_empty() { others.iter().collect() } else { nearby };
     let there = match nearby.as_slice() {

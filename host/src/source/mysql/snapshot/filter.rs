@@ -52,7 +52,11 @@ impl Filter {
         let mut keeps = vec![Some(Sides::Both); batch.changes.len()];
         for filtered in &self.tables {
             let Some(table) = schemas.iter().position(|schema| schema.name == filtered.name) else { continue };
-            let columns: Option<Vec<usize>> = filtered.key.iter().map(|name| schemas[table].fields.iter().position(|field| field.name == *name)).collect();
+            let columns: Option<Vec<usize>> = filtered
+                .key
+                .iter()
+                .map(|name| schemas[table].fields.iter().position(|field| field.name == *name))
+                .collect();
             let Some(columns) = columns else { return Err(lacks(filtered).into()) };
             let key = KeyColumns { columns: &columns, collations: &filtered.collations };
             let judged: Vec<usize> = (0..batch.changes.len())

@@ -19,7 +19,10 @@ pub enum Part {
     UInt(u64),
     Bytes(Vec<u8>),
     /// Bytes in the column's character set, and their weight under its collation.
-    Text { raw: Vec<u8>, weight: Vec<u8> },
+    Text {
+        raw: Vec<u8>,
+        weight: Vec<u8>,
+    },
 }
 
 impl Key {
@@ -84,7 +87,8 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
     (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 

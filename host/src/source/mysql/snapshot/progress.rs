@@ -139,12 +139,9 @@ mod tests {
     fn neighbours_with_one_watermark_become_one_whatever_order_they_are_done_in() {
         let a = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
         let mut table = Progress::asked(false, true, ["shop.a b".to_owned()]).tables.remove(0);
-        for (from, to, high, wanted) in [
-            (Some(20), Some(30), "", 1),
-            (None, Some(10), a, 2),
-            (Some(30), None, "", 2),
-            (Some(10), Some(20), "", 2),
-        ] {
+        for (from, to, high, wanted) in
+            [(Some(20), Some(30), "", 1), (None, Some(10), a, 2), (Some(30), None, "", 2), (Some(10), Some(20), "", 2)]
+        {
             table.add(chunk(from, to, high), 7);
             assert_eq!(table.done.len(), wanted, "{:?}", table.done);
             let ends = |(from, to): (Option<Key>, Option<Key>)| Chunk { from, to, high: GtidSet::default() };

@@ -315,7 +315,8 @@ impl<'a> Reader<'a> {
     /// The low watermark, and when that was, as a wall clock in the source's time zone.
     async fn low(&mut self) -> Result<(GtidSet, i64), Unusable> {
         let server = &self.order.server;
-        let row: Option<Row> = self.conn.exec_first(statements::LOW, ()).await.map_err(|error| server.unusable(&error))?;
+        let row: Option<Row> =
+            self.conn.exec_first(statements::LOW, ()).await.map_err(|error| server.unusable(&error))?;
         let read = row.and_then(|row| {
             let executed: String = row.get(0)?;
             Some((executed.parse().ok()?, values::now(row.as_ref(1)?, &self.order.zone)?))
@@ -341,7 +342,8 @@ impl<'a> Reader<'a> {
     }
 
     async fn key(&mut self, chunks: &Chunks<'_>, statement: &str) -> Result<Option<Key>, Unusable> {
-        let row: Option<Row> = self.conn.exec_first(statement, ()).await.map_err(|error| altered(self.order, &error))?;
+        let row: Option<Row> =
+            self.conn.exec_first(statement, ()).await.map_err(|error| altered(self.order, &error))?;
         let Some(row) = row else { return Ok(None) };
         values::key(&row, chunks).map(Some).ok_or_else(|| not_understood(&self.order.server, statement))
     }

@@ -284,7 +284,8 @@ impl Reading {
             return Err(altered(&self.current, &self.schemas));
         }
         let key = KeyColumns { columns: &current.key, collations: &current.collations };
-        let touched: Vec<Row<'_>> = changes().flat_map(|(batch, change)| window::sides(batch, change)).flatten().collect();
+        let touched: Vec<Row<'_>> =
+            changes().flat_map(|(batch, change)| window::sides(batch, change)).flatten().collect();
         self.weights.learn(&self.session.of, &touched, key).await?;
         let weights = &self.weights;
         let is_in = |row: Row<'_>| weights.key(row, key).is_some_and(|key| range.has(&key));

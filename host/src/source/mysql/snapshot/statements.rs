@@ -110,12 +110,7 @@ impl Chunks<'_> {
             std::iter::once(name).chain(weight)
         });
         let expressions: Vec<String> = with_weights.collect();
-        format!(
-            "SELECT {} FROM {} FORCE INDEX ({})",
-            expressions.join(", "),
-            self.table.quoted(),
-            quoted(self.index)
-        )
+        format!("SELECT {} FROM {} FORCE INDEX ({})", expressions.join(", "), self.table.quoted(), quoted(self.index))
     }
 
     pub fn collation(&self, column: usize) -> Option<&Collation> {
@@ -223,7 +218,9 @@ mod tests {
         );
         assert_eq!(
             chunks.next(&key(b"", -1)).split(" WHERE ").nth(1),
-            Some("`region` > _latin1 X'' OR (`region` = _latin1 X'' AND (`owner` > -1)) ORDER BY `region`, `owner` LIMIT 1")
+            Some(
+                "`region` > _latin1 X'' OR (`region` = _latin1 X'' AND (`owner` > -1)) ORDER BY `region`, `owner` LIMIT 1"
+            )
         );
     }
 

@@ -63,7 +63,8 @@ impl Table {
     /// The columns by which a row is found again; none where no key tells it.
     pub fn identity(&self) -> Option<&[usize]> {
         let key = &self.schema.primary_key;
-        let is_decoded = |column: &usize| !matches!(self.columns[*column], Column::Undecoded(_) | Column::UndecodedBlob(_));
+        let is_decoded =
+            |column: &usize| !matches!(self.columns[*column], Column::Undecoded(_) | Column::UndecodedBlob(_));
         (!key.is_empty() && key.iter().all(is_decoded)).then_some(key.as_slice())
     }
 
@@ -82,7 +83,10 @@ impl Table {
         }
         if let Some(&column) = entity_key.iter().find(|&&column| !is_ordered(self.columns[column])) {
             let field = &self.schema.fields[column];
-            return whole(format!("the order of {} ({}) is known to the server only", field.name, field.declared), None);
+            return whole(
+                format!("the order of {} ({}) is known to the server only", field.name, field.declared),
+                None,
+            );
         }
         let begins_with_key = |index: &&Index| {
             index.columns.len() >= entity_key.len()
@@ -97,9 +101,15 @@ impl Table {
             None => {
                 let columns: Vec<String> =
                     entity_key.iter().map(|&column| quoted(&self.schema.fields[column].name)).collect();
-                let name = format!("hindsight_{}", entity_key.iter().map(|&column| self.schema.fields[column].name.as_str()).collect::<Vec<_>>().join("_"));
-                let remedy =
-                    format!("CREATE INDEX {} ON {} ({});", quoted(&name), self.quoted(), columns.join(", "));
+                let name = format!(
+                    "hindsight_{}",
+                    entity_key
+                        .iter()
+                        .map(|&column| self.schema.fields[column].name.as_str())
+                        .collect::<Vec<_>>()
+                        .join("_")
+                );
+                let remedy = format!("CREATE INDEX {} ON {} ({});", quoted(&name), self.quoted(), columns.join(", "));
                 whole(format!("no index begins with the rule's entity key ({})", names(entity_key)), Some(remedy))
             }
         }
@@ -122,7 +132,10 @@ const SYSTEM: &str = "'mysql', 'sys', 'information_schema', 'performance_schema'
 ///
 /// # Errors
 /// The connection's own, or what makes a table unreadable for a snapshot.
-pub async fn captured(conn: &mut Conn, filter: &TableFilter) -> Result<Result<Vec<Table>, SourceError>, mysql_async::Error> {
+pub async fn captured(
+    conn: &mut Conn,
+    filter: &TableFilter,
+) -> Result<Result<Vec<Table>, SourceError>, mysql_async::Error> {
     // The estimate of rows is else up to a day old.
     conn.query_drop("SET SESSION information_schema_stats_expiry = 0").await?;
     let names: Vec<(String, String, Option<u64>, Option<String>)> = conn
@@ -153,9 +166,24 @@ pub async fn captured(conn: &mut Conn, filter: &TableFilter) -> Result<Result<Ve
     Ok(Ok(tables))
 }
 
-async fn one(conn: &mut Conn, database: String, name: String, rows: u64) -> Result<Result<Table, String>, mysql_async::Error> {
-    type ColumnRow =
-        (String, String, String, String, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<String>, Option<u64>);
+async fn one(
+    conn: &mut Conn,
+    database: String,
+    name: String,
+    rows: u64,
+) -> Result<Result<Table, String>, mysql_async::Error> {
+    type ColumnRow = (
+        String,
+        String,
+        String,
+        String,
+        Option<u64>,
+        Option<u64>,
+        Option<u64>,
+        Option<u64>,
+        Option<String>,
+        Option<u64>,
+    );
     let found: Vec<ColumnRow> = conn
         .exec(
             "SELECT COLUMN_NAME, LOWER(DATA_TYPE), LOWER(COLUMN_TYPE), IS_NULLABLE, CHARACTER_OCTET_LENGTH,
@@ -222,7 +250,8 @@ async fn indexes(
         let place = text("Column_name").and_then(|name| columns.iter().position(|column| column.name == name));
         let whole = text("Sub_part").is_none() && text("Index_type").is_some_and(|kind| kind == "BTREE");
         // The server does not use an index that is invisible, and one that is read backwards has another order.
-        let used = text("Visible").is_none_or(|visible| visible == "YES") && text("Collation").is_none_or(|order| order == "A");
+        let used = text("Visible").is_none_or(|visible| visible == "YES")
+            && text("Collation").is_none_or(|order| order == "A");
         match place {
             Some(place) if whole && used => {
                 if indexes.last().is_none_or(|index| index.name != name) {
@@ -244,13 +273,18 @@ mod tests {
     use crate::event::{Field, Logical};
 
     fn table(indexes: &[(&str, &[usize])]) -> Table {
-        let field = |name: &str| Field { name: name.into(), logical: Logical::Int64, nullable: false, declared: "int".into() };
+        let field =
+            |name: &str| Field { name: name.into(), logical: Logical::Int64, nullable: false, declared: "int".into() };
         let schema = TableSchema {
             name: "shop.assets".into(),
             fields: ["id", "owner", "region", "price"].map(field).into(),
             primary_key: vec![0],
         };
-        let index = |(name, columns): &(&str, &[usize])| Index { name: (*name).into(), columns: columns.to_vec(), unique: false };
+        let index = |(name, columns): &(&str, &[usize])| Index {
+            name: (*name).into(),
+            columns: columns.to_vec(),
+            unique: false,
+        };
         Table {
             database: "shop".into(),
             name: "assets".into(),

@@ -37,12 +37,7 @@ impl Weights {
     ///
     /// # Errors
     /// The connection's.
-    pub async fn learn(
-        &mut self,
-        server: &Server,
-        rows: &[Row<'_>],
-        key: KeyColumns<'_>,
-    ) -> Result<(), Unusable> {
+    pub async fn learn(&mut self, server: &Server, rows: &[Row<'_>], key: KeyColumns<'_>) -> Result<(), Unusable> {
         for (&column, collation) in key.columns.iter().zip(key.collations) {
             let Some(collation) = collation else { continue };
             let known = self.known.entry(collation.name.clone()).or_default();

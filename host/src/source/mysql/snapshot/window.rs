@@ -34,7 +34,10 @@ impl Window {
     /// Forgets what every open chunk has seen: all that is in `low`.
     pub fn forget(&mut self, low: &GtidSet) {
         let is_seen = |batch: &Batch| {
-            batch.transactions.iter().all(|transaction| transaction.gtid.as_ref().is_some_and(|gtid| low.contains(gtid)))
+            batch
+                .transactions
+                .iter()
+                .all(|transaction| transaction.gtid.as_ref().is_some_and(|gtid| low.contains(gtid)))
         };
         while self.batches.front().is_some_and(is_seen) {
             self.batches.pop_front();
@@ -44,7 +47,10 @@ impl Window {
     /// The changes of a table, in the log's order.
     pub fn changes<'a>(&'a self, table: &'a str, span: Span<'a>) -> impl Iterator<Item = (&'a Batch, &'a Change)> {
         self.batches.iter().flat_map(move |batch| {
-            batch.changes.iter().filter(move |change| batch.schema(change).name == table && span.has(gtid(batch, change)))
+            batch
+                .changes
+                .iter()
+                .filter(move |change| batch.schema(change).name == table && span.has(gtid(batch, change)))
                 .map(move |change| (batch, change))
         })
     }
@@ -139,7 +145,8 @@ mod tests {
     type Image = Option<[i64; 3]>;
 
     fn read(changes: &[(u64, Op, Image, Image)]) -> Option<(Batch, Position)> {
-        let field = |name: &str| Field { name: name.into(), logical: Logical::Int64, nullable: false, declared: "int".into() };
+        let field =
+            |name: &str| Field { name: name.into(), logical: Logical::Int64, nullable: false, declared: "int".into() };
         let schema = TableSchema {
             name: "shop.assets".into(),
             fields: ["id", "owner", "version"].map(field).into(),
