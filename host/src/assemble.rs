@@ -104,25 +104,36 @@ async fn parts_over(
         start: None,
         repeat_batch: std::env::var("HINDSIGHT_TEST_REPEAT").ok().and_then(|batch| batch.parse().ok()),
     };
-    pipeline.start = match standing.checkpoint {
-        Some(checkpoint) if checkpoint.source != pipeline.source => {
-            return Err(Failure::usage(anyhow!(
-                "pipeline {:?} has a checkpoint of another source in {}: it was written for `{}`, and the configuration says `{}`. \
-                 Restore the configuration, give this pipeline another `name` and `sink.table`, or start with a new {}",
-                config.name,
-                config.sink.path.display(),
-                checkpoint.source,
-                pipeline.source,
-                config.sink.path.display(),
-            )));
-        }
-        Some(checkpoint) => Some(checkpoint.position),
-        None => None,
-    };
+    pipeline.start = start(standing.checkpoint, config)?;
     let opening = opening(standing.ledger, component, configured, config)?;
     let rule = (opening.version.clone(), limits(&config.rule.limits));
     let Opened { source, state, resnapshot } = source(config, pipeline.start.as_ref(), end, identity, rule).await?;
     Ok(Parts { source, source_state: state, resnapshot, opening, sink, pipeline })
+}
+
+/// A pipeline's history that nobody writes now, and how far it is.
+pub async fn at_rest(config: &Config) -> Outcome<(Box<dyn Sink>, Option<Position>)> {
+    let mut sink = sink(config)?;
+    let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
+    let start = start(standing.checkpoint, config)?;
+    Ok((sink, start))
+}
+
+/// Where the source goes on.
+fn start(checkpoint: Option<Checkpoint>, config: &Config) -> Outcome<Option<Position>> {
+    let identity = source_identity(config);
+    match checkpoint {
+        Some(checkpoint) if checkpoint.source != identity => Err(Failure::usage(anyhow!(
+            "pipeline {:?} has a checkpoint of another source in {}: it was written for `{}`, and the configuration says `{}`. \
+             Restore the configuration, give this pipeline another `name` and `sink.table`, or start with a new {}",
+            config.name,
+            config.sink.path.display(),
+            checkpoint.source,
+            identity,
+            config.sink.path.display(),
+        ))),
+        checkpoint => Ok(checkpoint.map(|checkpoint| checkpoint.position)),
+    }
 }
 
 /// The rule that the run begins with.
@@ -141,7 +152,8 @@ fn opening(ledger: Ledger, component: Component, configured: Arc<RuleVersion>, c
     }
     let rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
     let tables = ledger.tables.unwrap_or_default();
-    Ok(Opening { rule: Box::new(rule), version, previous, configured: configured.digest.clone(), turn, tables })
+    let (rule, configured) = (Box::new(rule), configured.digest.clone());
+    Ok(Opening { rule, version, previous, configured, turn, tables, cut_by: None })
 }
 
 /// The rule that the configuration names: its component, and what it is in the ledger.
@@ -257,6 +269,12 @@ pub async fn source(
             Ok(Opened { source: Box::new(source), state, resnapshot })
         }
     }
+}
+
+/// The same by the rule that the configuration names.
+pub fn configured_snapshot(config: &Config, snapshot: &SnapshotConfig) -> Outcome<SnapshotSettings> {
+    let (_, version) = configured(config)?;
+    Ok(snapshot_settings(config, snapshot, (version, limits(&config.rule.limits))))
 }
 
 /// How rows are read that are there already: by the entity key of the rule that will decide them.

@@ -66,6 +66,10 @@ pub enum Command {
     Swap(Swap),
     /// Give a running pipeline its previous rule back.
     Rollback(Ask),
+    /// Read a table's rows again and compare them with the history: what differs becomes changes.
+    ///
+    /// Where the pipeline runs, it does so at once, through its control port; else with the next `hindsight run`.
+    Resnapshot(Resnapshot),
     /// Show the rows that the next changes would write, and write nothing.
     DryRun(DryRun),
     /// Show an entity's history, or what held at an instant.
@@ -140,6 +144,9 @@ pub struct Run {
     /// End with the last transaction that the source has at the start; a live source is else followed for ever.
     #[arg(long)]
     pub to_end: bool,
+    /// Say how the rows that are in the tables already would be read, statement by statement, and end.
+    #[arg(long)]
+    pub explain: bool,
     /// Also write the change events that are decided to this file, as `capture` does.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
@@ -195,6 +202,18 @@ pub struct Swap {
     /// A setting for the rule; may be given several times. Without any it gets the active rule's.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     pub settings: Vec<(String, String)>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hindsight resnapshot shop.item_assets pipelines/item-assets.toml")]
+pub struct Resnapshot {
+    /// The captured table: DATABASE.TABLE.
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    #[command(flatten)]
+    pub running: Running,
     #[command(flatten)]
     pub json: Json,
 }

@@ -93,12 +93,15 @@ pub enum Sides {
 pub enum Snapshot {
     /// All that was handed out before is void: the history begins anew with this batch.
     Anew,
-    /// Its rows ([`Op::Read`]) are compared with the history, which may hold them already.
+    /// Its rows ([`Op::Read`]) are compared with the history, which may hold them already. All of an entity's rows of one
+    /// table come in one batch.
     Again,
     /// As [`Snapshot::Anew`] for a snapshot that is compared: which rows it has met so far counts no more.
     AgainBegins,
-    /// Every row of this table ([`Batch::tables`]) was in a batch of [`Snapshot::Again`]: what else the history holds as current is
-    /// gone from the source, as of this wall clock (microseconds, in the source's time zone).
+    /// Every row of every captured table was in a batch of [`Snapshot::Again`], the last ones of this table ([`Batch::tables`]):
+    /// what else the history holds as current is gone from the source, as of this wall clock (microseconds, in the source's
+    /// time zone). Handed out once for all tables, as a history row does not say which one it came from; again after every
+    /// restart until its position is committed.
     AgainEnds { table: u32, time_us: i64 },
 }
 
@@ -133,11 +136,11 @@ pub struct Batch {
     pub transactions: Vec<Transaction>,
     /// When the last whole transaction was committed, microseconds since 1970, UTC; for lag, never for decisions.
     pub committed_us: Option<i64>,
-    /// Until the log is behind a snapshot, changes are left out by the entity key that its chunks were cut by: no rule with
-    /// another one may decide them.
-    pub entity_bound: bool,
     /// None: changes of the log, or rows of a first snapshot.
     pub snapshot: Option<Snapshot>,
+    /// Until the log is behind a snapshot: the columns of the entity key that its chunks are cut and the log's changes are
+    /// filtered by, the same in every table. To a rule with another one some changes would be lost, or come twice.
+    pub cut_by: Option<Arc<[String]>>,
     pub progress: Option<Progress>,
 }
 

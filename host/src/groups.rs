@@ -164,7 +164,7 @@ impl Grouping {
     fn place(&mut self, row: Row<'_>, key: &[usize], entry: Entry) {
         self.key_bytes.clear();
         for &column in key {
-            write_key(&mut self.key_bytes, row.get(column));
+            row.get(column).encode(&mut self.key_bytes);
         }
         let group = match self.numbers.get(self.key_bytes.as_slice()) {
             Some(&group) => group,
@@ -208,28 +208,6 @@ fn without_entity(batch: &Batch, change: u32, key: &[usize], entity: Option<Row<
         change,
         entity: entity.map(|row| key_text(key.iter().map(|&column| row.get(column)))),
         reason: format!("the entity key ({}) is NULL{side}", names.join(", ")),
-    }
-}
-
-/// An injective encoding: a tag and the value, texts with their length.
-fn write_key(out: &mut Vec<u8>, value: Value<'_>) {
-    let mut number = |tag: u8, bytes: [u8; 8]| {
-        out.push(tag);
-        out.extend_from_slice(&bytes);
-    };
-    match value {
-        Value::Int(value) => number(1, value.to_le_bytes()),
-        Value::UInt(value) => number(2, value.to_le_bytes()),
-        Value::Float(value) => number(3, value.to_bits().to_le_bytes()),
-        Value::Text(text) => {
-            number(4, (text.len() as u64).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
-        }
-        Value::Bytes(bytes) => {
-            number(5, (bytes.len() as u64).to_le_bytes());
-            out.extend_from_slice(bytes);
-        }
-        Value::Null | Value::Absent | Value::Undecoded => unreachable!("keys were checked before"),
     }
 }
 

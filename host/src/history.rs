@@ -13,6 +13,13 @@ pub struct HistorySchema {
     pub roles: Roles,
 }
 
+impl HistorySchema {
+    /// The primary key without the interval's start, positions in `columns`: by it a source row is known in the history.
+    pub fn source_key(&self) -> Vec<usize> {
+        self.primary_key.iter().copied().filter(|&column| column != self.roles.start).collect()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryColumn {
     pub field: Field,
@@ -54,12 +61,25 @@ pub struct Load {
     pub checkpoint: Checkpoint,
     /// What becomes true with this load, in order: mostly nothing.
     pub turns: Vec<Turn>,
+    pub snapshot: Option<SnapshotStep>,
+}
+
+/// What a load does for a snapshot, beside its rows.
+#[derive(Clone, Debug)]
+pub enum SnapshotStep {
+    /// Before anything is written the history is emptied, and what was met is forgotten.
+    Anew,
+    /// A re-snapshot has met these source keys (columns of [`HistorySchema::source_key`]): remembered until it ends.
+    Met(Rows),
+    /// A re-snapshot has ended: what was met is forgotten.
+    Ends,
 }
 
 impl Load {
     /// Moves the checkpoint on, and nothing else: there need be no history table yet.
     pub fn empty(checkpoint: Checkpoint) -> Self {
-        Load { upserts: Rows::default(), deletes: Rows::default(), checkpoint, turns: Vec::new() }
+        let (upserts, deletes) = (Rows::default(), Rows::default());
+        Load { upserts, deletes, checkpoint, turns: Vec::new(), snapshot: None }
     }
 }
 

@@ -8,7 +8,9 @@ use hindsight::assemble::{self, Sandbox};
 use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
-use hindsight::commands::{audit, capture, doctor, dry_run, query, rule_list, rule_test, run, running, swap, validate};
+use hindsight::commands::{
+    audit, capture, doctor, dry_run, explain, query, resnapshot, rule_list, rule_test, run, running, swap, validate,
+};
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
@@ -36,6 +38,9 @@ fn dispatch(command: Command) -> Outcome<()> {
     };
     match command {
         Command::Run(args) => {
+            if args.explain {
+                return runtime()?.block_on(explain::explain(&Config::load(&args.file.config)?, args.json.json));
+            }
             let end = if args.to_end { End::AsOpened } else { End::Never };
             let (events, json) = (args.events.as_deref(), args.json.json);
             runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.paused, events, json))
@@ -46,6 +51,7 @@ fn dispatch(command: Command) -> Outcome<()> {
         Command::Resume(args) => runtime()?.block_on(running::resume(&args)),
         Command::Swap(args) => runtime()?.block_on(swap::swap(&args)),
         Command::Rollback(args) => runtime()?.block_on(swap::rollback(&args)),
+        Command::Resnapshot(args) => runtime()?.block_on(resnapshot::resnapshot(&args)),
         Command::Doctor(args) => runtime()?.block_on(doctor::doctor(&args.file.config, args.json.json)),
         Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),

@@ -4,6 +4,7 @@
 //! the one before; the source alone runs ahead, by [`BATCHES_AHEAD`]. Between two batches, at the edge, the pipeline can
 //! be paused, and its rule exchanged.
 
+mod again;
 mod exchange;
 mod slot;
 mod summary;
@@ -16,15 +17,17 @@ use anyhow::anyhow;
 use tokio::sync::{mpsc, watch};
 
 use crate::crash;
-use crate::event::{Batch, Position, TableSchema};
+use crate::event::{Batch, Position, Snapshot, TableSchema};
 use crate::failure::{Failure, Outcome};
 use crate::groups::{self, Moved};
-use crate::history::{Checkpoint, Load};
+use crate::history::{Checkpoint, Load, SnapshotStep};
 use crate::ledger::RuleVersion;
 use crate::rule::{Decision, Plan};
 use crate::sink::Sink;
 use crate::source::{Source, SourceError};
 
+use again::Gone;
+pub use again::refusal as resnapshot_refusal;
 pub use exchange::{Exchange, Exchanged};
 pub use slot::Opening;
 use slot::Slot;
@@ -69,9 +72,12 @@ pub struct Status {
     pub paused: bool,
 }
 
+/// Sees what is decided.
+pub type Tap<'a> = &'a mut (dyn FnMut(&Batch, Option<&Plan>, &Checkpoint) -> Outcome<()> + Send);
+
 /// Runs until the source ends or is told to stop. `watch` is called at every batch edge: at the start, after every
 /// commit, and when the pipeline was paused, resumed or given another rule. `tap` is called with what was decided, before
-/// it is committed: whatever it writes is ahead of the sink by one batch at the most.
+/// it is committed: after a kill it may have been given one more than the sink.
 ///
 /// # Errors
 /// Everything that cannot be decided or committed stops the pipeline at its last commit; nothing of the failing batch
@@ -82,117 +88,164 @@ pub async fn run(
     sink: &mut dyn Sink,
     pipeline: &Pipeline,
     switches: Switches,
-    mut tap: impl FnMut(&Batch, Option<&Plan>, &Checkpoint) -> Outcome<()>,
+    tap: Tap<'_>,
     mut watch: impl FnMut(Status),
 ) -> Outcome<Summary> {
     let Switches { mut stop, mut paused, mut exchanges } = switches;
     let mut batches = read_ahead(source);
-    let mut slot = Slot::new(opening);
-    let mut position = pipeline.start.clone();
-    let mut summary = Summary::default();
+    let (slot, position) = (Slot::new(opening), pipeline.start.clone());
+    let mut run = Run { slot, sink, pipeline, position, summary: Summary::default(), tap };
     loop {
         let edge = Instant::now();
         let is_paused = *paused.borrow_and_update();
-        watch(slot.status(&summary, &position, is_paused));
+        watch(run.slot.status(&run.summary, &run.position, is_paused));
         // Only a batch with a plan has rows; before the first one, what is wrong is wrong outside.
-        let begun = slot.plan().is_some();
+        let begun = run.slot.plan().is_some();
         let next = tokio::select! {
             biased;
             Ok(_) = stop.wait_for(|stop| *stop) => break,
             Some(exchange) = exchanges.recv() => {
-                if position.is_none() && is_paused {
+                if run.position.is_none() && is_paused {
                     exchange.refuse("nothing of the source has been read yet: resume first");
-                } else if let Some(history) = slot.exchange(exchange, &position, edge) {
-                    sink.prepare(&history).await.map_err(|error| Failure::sink(error, begun))?;
+                } else if let Some(history) = run.slot.exchange(exchange, &run.position, edge) {
+                    run.sink.prepare(&history).await.map_err(|error| Failure::sink(error, begun))?;
                 }
                 crash::point("pipeline.exchanged");
                 // With a batch at hand the turn is committed with it; otherwise at once, as nobody knows when one comes.
                 if is_paused || batches.is_empty() {
-                    settle(&mut slot, sink, pipeline, &position).await?;
+                    run.settle().await?;
                 }
                 continue;
             }
             Ok(()) = paused.changed() => continue,
             next = batches.recv(), if !is_paused => next.expect("the source's task ends with an end or an error"),
         };
-        summary.stages.source += edge.elapsed();
+        run.summary.stages.source += edge.elapsed();
         let Some((batch, after)) = next.map_err(|error| Failure::source(error, begun))? else { break };
 
-        slot.may_begin();
-        if let Some(history) = slot.configure(&batch, begun)? {
-            sink.prepare(&history).await.map_err(|error| slot.unfit(error, begun))?;
+        run.slot.may_begin();
+        if let Some(history) = run.slot.configure(&batch, begun)? {
+            run.sink.prepare(&history).await.map_err(|error| run.slot.unfit(error, begun))?;
         }
-        let repeats = if pipeline.repeat_batch == Some(summary.batches) { 2 } else { 1 };
-        for _ in 0..repeats {
-            let checkpoint = Checkpoint { source: pipeline.source.clone(), position: after.clone() };
-            let mut load = Load::empty(checkpoint);
-            // Without a plan no captured row was ever met, and there is nothing to decide.
-            if slot.plan().is_some() {
-                let decision = decide(&batch, &mut slot, sink, &mut summary, begun).await?;
-                (load.upserts, load.deletes) = (decision.upserts, decision.deletes);
-            }
-            if slot.plan().is_some() || slot.has_exchanged() {
-                load.turns = slot.turns(&position);
-            }
-            tap(&batch, slot.plan(), &load.checkpoint)?;
-            let committing = Instant::now();
-            sink.commit(&load).await.map_err(|error| Failure::sink(error, begun))?;
-            summary.stages.commit += committing.elapsed();
-            slot.committed(&load.turns);
-            summary.count_load(&load, slot.plan());
-        }
-        position = Some(after);
-        summary.count_batch(&batch, edge.elapsed());
+        run.slot.bind(&batch)?;
+        run.take(&batch, &after, begun).await?;
+        run.position = Some(after);
+        run.summary.count_batch(&batch, edge.elapsed());
     }
     // An exchange that was accepted is not undone by the end.
-    settle(&mut slot, sink, pipeline, &position).await?;
-    Ok(summary)
+    run.settle().await?;
+    Ok(run.summary)
 }
 
-/// Commits an exchange without a batch, where one waits and there is a checkpoint to commit it with.
-async fn settle(slot: &mut Slot, sink: &mut dyn Sink, pipeline: &Pipeline, position: &Option<Position>) -> Outcome<()> {
-    let Some(at) = position.clone().filter(|_| slot.has_exchanged()) else { return Ok(()) };
-    let checkpoint = Checkpoint { source: pipeline.source.clone(), position: at };
-    let load = Load { turns: slot.turns(position), ..Load::empty(checkpoint) };
-    sink.commit(&load).await.map_err(|error| Failure::sink(error, slot.plan().is_some()))?;
-    slot.may_begin();
-    slot.committed(&load.turns);
-    Ok(())
+/// What goes on from batch to batch.
+struct Run<'a> {
+    slot: Slot,
+    sink: &'a mut dyn Sink,
+    pipeline: &'a Pipeline,
+    /// What is committed.
+    position: Option<Position>,
+    summary: Summary,
+    tap: Tap<'a>,
 }
 
-/// One batch: its groups, their history, the rule's decision.
-async fn decide(
-    batch: &Batch,
-    slot: &mut Slot,
-    sink: &mut dyn Sink,
-    summary: &mut Summary,
-    begun: bool,
-) -> Outcome<Decision> {
-    let (rule, plan, name) = slot.deciding();
-    let grouping = Instant::now();
-    let (mut groups, no_entity) = groups::group(batch, plan).map_err(|text| Failure::run(anyhow!(text)))?;
-    if let Some(reject) = no_entity.first() {
-        return Err(undecided::without_entity(reject, batch));
+impl Run<'_> {
+    /// Decides and commits a batch as what it is to the history.
+    async fn take(&mut self, batch: &Batch, after: &Position, begun: bool) -> Outcome<()> {
+        match batch.snapshot {
+            None => self.commit(batch, None, after, begun).await,
+            Some(Snapshot::Anew) => self.commit(batch, Some(SnapshotStep::Anew), after, begun).await,
+            Some(Snapshot::AgainBegins) => self.commit(batch, Some(SnapshotStep::Ends), after, begun).await,
+            Some(Snapshot::Again) => {
+                let Some(plan) = self.slot.shared_plan() else { return self.commit(batch, None, after, begun).await };
+                let found = again::compare(batch, &plan, self.sink).await?;
+                self.commit(&found.batch, Some(found.step), after, begun).await
+            }
+            Some(Snapshot::AgainEnds { table, time_us }) => {
+                let mut gone = Gone::new(batch, table, time_us);
+                // Their own place: after a kill the end comes again, and finds what is left.
+                let here = self.position.clone().expect("a re-snapshot goes on from a checkpoint");
+                while let Some(plan) = self.slot.shared_plan()
+                    && let Some(found) = gone.next(&plan, self.sink).await?
+                {
+                    self.commit(&found.batch, Some(found.step), &here, begun).await?;
+                }
+                self.commit(batch, Some(SnapshotStep::Ends), after, begun).await
+            }
+        }
     }
-    let reading = Instant::now();
-    groups.history = sink.entity_rows(&groups.keys, plan.scope).await.map_err(|error| Failure::sink(error, begun))?;
-    let deciding = Instant::now();
-    let decision = rule.transform(&groups).map_err(|error| undecided::failed(error, rule, &groups, name))?;
-    summary.stages.group += reading - grouping;
-    summary.stages.read += deciding - reading;
-    summary.stages.rule += deciding.elapsed();
-    if let Some(reject) = decision.rejects.first() {
-        return Err(undecided::rejected(reject, &groups, name));
+
+    /// One decision, one commit.
+    async fn commit(
+        &mut self,
+        batch: &Batch,
+        mut step: Option<SnapshotStep>,
+        after: &Position,
+        begun: bool,
+    ) -> Outcome<()> {
+        let repeats = if self.pipeline.repeat_batch == Some(self.summary.batches) { 2 } else { 1 };
+        for _ in 0..repeats {
+            let checkpoint = Checkpoint { source: self.pipeline.source.clone(), position: after.clone() };
+            let mut load = Load { snapshot: step.take(), ..Load::empty(checkpoint) };
+            // Without a plan no captured row was ever met, and there is nothing to decide.
+            if self.slot.plan().is_some() {
+                let decision = self.decide(batch, load.snapshot.as_ref(), begun).await?;
+                (load.upserts, load.deletes) = (decision.upserts, decision.deletes);
+            }
+            if self.slot.plan().is_some() || self.slot.has_exchanged() {
+                load.turns = self.slot.turns(&self.position);
+            }
+            (self.tap)(batch, self.slot.plan(), &load.checkpoint)?;
+            let committing = Instant::now();
+            self.sink.commit(&load).await.map_err(|error| Failure::sink(error, begun))?;
+            self.summary.stages.commit += committing.elapsed();
+            self.slot.committed(&load.turns);
+            self.summary.count_load(&load, self.slot.plan());
+        }
+        Ok(())
     }
-    summary.moves += groups.entries.iter().filter(|entry| entry.moved == Moved::Leaves).count() as u64;
-    Ok(decision)
+
+    /// Commits an exchange without a batch, where one waits and there is a checkpoint to commit it with.
+    async fn settle(&mut self) -> Outcome<()> {
+        let Some(at) = self.position.clone().filter(|_| self.slot.has_exchanged()) else { return Ok(()) };
+        let checkpoint = Checkpoint { source: self.pipeline.source.clone(), position: at };
+        let load = Load { turns: self.slot.turns(&self.position), ..Load::empty(checkpoint) };
+        self.sink.commit(&load).await.map_err(|error| Failure::sink(error, self.slot.plan().is_some()))?;
+        self.slot.may_begin();
+        self.slot.committed(&load.turns);
+        Ok(())
+    }
+
+    /// One batch: its groups, their history, the rule's decision.
+    async fn decide(&mut self, batch: &Batch, step: Option<&SnapshotStep>, begun: bool) -> Outcome<Decision> {
+        let (rule, plan, name) = self.slot.deciding();
+        let grouping = Instant::now();
+        let (mut groups, no_entity) = groups::group(batch, plan).map_err(|text| Failure::run(anyhow!(text)))?;
+        if let Some(reject) = no_entity.first() {
+            return Err(undecided::without_entity(reject, batch));
+        }
+        let reading = Instant::now();
+        // What is emptied in the same commit is no history to decide by.
+        if !matches!(step, Some(SnapshotStep::Anew)) {
+            let history = self.sink.entity_rows(&groups.keys, plan.scope).await;
+            groups.history = history.map_err(|error| Failure::sink(error, begun))?;
+        }
+        let deciding = Instant::now();
+        let decision = rule.transform(&groups).map_err(|error| undecided::failed(error, rule, &groups, name))?;
+        self.summary.stages.group += reading - grouping;
+        self.summary.stages.read += deciding - reading;
+        self.summary.stages.rule += deciding.elapsed();
+        if let Some(reject) = decision.rejects.first() {
+            return Err(undecided::rejected(reject, &groups, name));
+        }
+        self.summary.moves += groups.entries.iter().filter(|entry| entry.moved == Moved::Leaves).count() as u64;
+        Ok(decision)
+    }
 }
 
-/// What a source gives, or none at its end.
-pub type Next = Result<Option<(Batch, Position)>, SourceError>;
+pub(crate) type Next = Result<Option<(Batch, Position)>, SourceError>;
 
 /// The source in a task of its own, so that reading and committing overlap.
-pub fn read_ahead(mut source: Box<dyn Source>) -> mpsc::Receiver<Next> {
+pub(crate) fn read_ahead(mut source: Box<dyn Source>) -> mpsc::Receiver<Next> {
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     tokio::spawn(async move {
         loop {

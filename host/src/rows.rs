@@ -19,6 +19,39 @@ pub enum Value<'a> {
     Undecoded,
 }
 
+impl Value<'_> {
+    /// Appends an injective encoding: a tag and the value, texts and bytes with their length. It is stored: it stays as it is.
+    ///
+    /// # Panics
+    /// Where there is no value: absent or undecoded.
+    pub fn encode(self, out: &mut Vec<u8>) {
+        let mut number = |tag: u8, bytes: [u8; 8]| {
+            out.push(tag);
+            out.extend_from_slice(&bytes);
+        };
+        match self {
+            Value::Null => out.push(0),
+            Value::Int(value) => number(1, value.to_le_bytes()),
+            Value::UInt(value) => number(2, value.to_le_bytes()),
+            Value::Float(value) => number(3, value.to_bits().to_le_bytes()),
+            Value::Text(text) => {
+                number(4, (text.len() as u64).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+            }
+            Value::Bytes(bytes) => {
+                number(5, (bytes.len() as u64).to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Value::Absent | Value::Undecoded => unreachable!("keys were checked before"),
+        }
+    }
+
+    /// Whether a row has a value here, NULL included.
+    pub fn is_known(self) -> bool {
+        !matches!(self, Value::Absent | Value::Undecoded)
+    }
+}
+
 /// Rows of one width. Text and bytes lie in one buffer each, so that a row costs no allocation of its own.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {

@@ -256,12 +256,25 @@ pub fn count_changes(changes: &[Change]) -> CountTable {
     count_changes_marked(changes, |_| None)
 }
 
+/// The table with the setting `columns = "owner_id"`: of an image only the owner is folded.
+pub fn count_owners(changes: &[Change]) -> CountTable {
+    count_all(changes, |_| None, |row| row.map_or("~".into(), |row| number_text(row.owner)))
+}
+
 /// The table where several rules with marks took turns; `mark`: of the rule that has a change, by its place in the list.
 pub fn count_changes_marked<'a>(changes: &[Change], mark: impl Fn(usize) -> Option<&'a str>) -> CountTable {
+    count_all(changes, mark, image_text)
+}
+
+fn count_all<'a>(
+    changes: &[Change],
+    mark: impl Fn(usize) -> Option<&'a str>,
+    image: fn(Option<&Row>) -> String,
+) -> CountTable {
     let mut table = CountTable::new();
     for (number, change) in changes.iter().enumerate() {
         let mark = mark(number).map(|mark| format!("{mark}:")).unwrap_or_default();
-        events(change).iter().for_each(|event| count(&mut table, event, &mark));
+        events(change).iter().for_each(|event| count(&mut table, event, &mark, image));
     }
     table
 }
@@ -269,11 +282,11 @@ pub fn count_changes_marked<'a>(changes: &[Change], mark: impl Fn(usize) -> Opti
 /// The table that `count-changes` makes where each side of a move is an event of its own.
 pub fn count_events(events: &[Event]) -> CountTable {
     let mut table = CountTable::new();
-    events.iter().for_each(|event| count(&mut table, event, ""));
+    events.iter().for_each(|event| count(&mut table, event, "", image_text));
     table
 }
 
-fn count(table: &mut CountTable, event: &Event, mark: &str) {
+fn count(table: &mut CountTable, event: &Event, mark: &str, image: fn(Option<&Row>) -> String) {
     let Event { change, side } = event;
     let has_owner = |row: &Option<Row>| row.as_ref().is_some_and(|row| row.owner.is_some());
     // An update that has an owner on one side only is a reject.
@@ -299,7 +312,7 @@ fn count(table: &mut CountTable, event: &Event, mark: &str) {
         Op::Update => 'u',
         Op::Delete => 'd',
     };
-    let (before, after) = (image_text(change.before.as_ref()), image_text(change.after.as_ref()));
+    let (before, after) = (image(change.before.as_ref()), image(change.after.as_ref()));
     let text = format!("{}|{op}|{moved}|{}|{before}|{after}", row.digest, change.time_us);
     row.changes += 1;
     row.digest = format!("{mark}{:016x}", fnv1a_64(text.as_bytes()));
@@ -308,9 +321,12 @@ fn count(table: &mut CountTable, event: &Event, mark: &str) {
 /// `id,owner_id,asset_info,registered_at`.
 fn image_text(row: Option<&Row>) -> String {
     let Some(row) = row else { return "~".into() };
-    let number = |value: Option<i64>| value.map_or("~".into(), |value| value.to_string());
     let text = row.info.as_ref().map_or("~".into(), |text| format!("{}:{text}", text.len()));
-    format!("{},{},{text},{}", number(row.id), number(row.owner), number(row.registered_us))
+    format!("{},{},{text},{}", number_text(row.id), number_text(row.owner), number_text(row.registered_us))
+}
+
+fn number_text(value: Option<i64>) -> String {
+    value.map_or("~".into(), |value| value.to_string())
 }
 
 fn fnv1a_64(bytes: &[u8]) -> u64 {

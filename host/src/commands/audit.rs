@@ -72,7 +72,7 @@ struct InHand {
 
 impl<'a> Sweep<'a> {
     pub fn new(history: &'a HistorySchema, n_samples: usize) -> Self {
-        let key = history.primary_key.iter().copied().filter(|&column| column != history.roles.start).collect();
+        let key = history.source_key();
         Sweep { history, key, n_samples, in_hand: None, findings: Findings::default() }
     }
 

@@ -38,7 +38,7 @@ pub async fn run(config: &Config, end: End, paused: bool, events: Option<&Path>,
             defaults::CONTROL_LISTEN
         )));
     }
-    let Parts { source, source_state, opening, mut sink, pipeline, .. } = assemble::parts(config, end).await?;
+    let Parts { source, source_state, resnapshot, opening, mut sink, pipeline } = assemble::parts(config, end).await?;
     let mut events = events.map(|file| assemble::events_beside(config, file, &pipeline)).transpose()?;
     info!(
         pipeline = config.name,
@@ -63,6 +63,7 @@ pub async fn run(config: &Config, end: End, paused: bool, events: Option<&Path>,
             source: source_state,
             paused,
             manager,
+            resnapshot,
             metrics: metrics.clone(),
         });
     }
@@ -72,11 +73,11 @@ pub async fn run(config: &Config, end: End, paused: bool, events: Option<&Path>,
         metrics.observe(&now);
         status.send_replace(now);
     };
-    let tap = |batch: &Batch, plan: Option<&Plan>, checkpoint: &Checkpoint| match &mut events {
+    let mut tap = |batch: &Batch, plan: Option<&Plan>, checkpoint: &Checkpoint| match &mut events {
         Some(events) => events.append(batch, plan, checkpoint).map(|_| ()).map_err(Failure::run),
         None => Ok(()),
     };
-    let outcome = pipeline::run(source, opening, sink.as_mut(), &pipeline, switches, tap, at_edge).await;
+    let outcome = pipeline::run(source, opening, sink.as_mut(), &pipeline, switches, &mut tap, at_edge).await;
     progress.end();
     let summary = outcome?;
     report(config, &summary, pipeline.start.is_some(), started.elapsed(), json);

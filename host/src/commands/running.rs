@@ -30,24 +30,27 @@ pub async fn resume(args: &Ask) -> Outcome<()> {
 /// The pipeline that a configuration means, and where it is found.
 pub fn client(running: &Running) -> Outcome<(Client, Config)> {
     let config = Config::load(&running.file.config)?;
-    let address = match running.control.or(config.control) {
-        Some(address) if address.port() != 0 => address,
-        Some(_) => {
-            return Err(Failure::usage(anyhow!(
-                "[control] listen of {} leaves the port open: name the one that the log of `hindsight run` says, --control 127.0.0.1:PORT",
-                file(&config.file)
-            )));
-        }
-        None => {
-            return Err(Failure::outside(anyhow!(
-                "pipeline {} has no control port: write [control] listen = \"{}\" into {} and start it again",
-                config.name,
-                defaults::CONTROL_LISTEN,
-                file(&config.file),
-            )));
-        }
-    };
-    Ok((Client { address, pipeline: config.name.clone() }, config))
+    match client_of(running, &config)? {
+        Some(client) => Ok((client, config)),
+        None => Err(Failure::outside(anyhow!(
+            "pipeline {} has no control port: write [control] listen = \"{}\" into {} and start it again",
+            config.name,
+            defaults::CONTROL_LISTEN,
+            file(&config.file),
+        ))),
+    }
+}
+
+/// Where a pipeline is found while it runs; none where it has no control port.
+pub fn client_of(running: &Running, config: &Config) -> Outcome<Option<Client>> {
+    match running.control.or(config.control) {
+        Some(address) if address.port() != 0 => Ok(Some(Client { address, pipeline: config.name.clone() })),
+        Some(_) => Err(Failure::usage(anyhow!(
+            "[control] listen of {} leaves the port open: name the one that the log of `hindsight run` says, --control 127.0.0.1:PORT",
+            file(&config.file)
+        ))),
+        None => Ok(None),
+    }
 }
 
 fn file(path: &Path) -> String {

@@ -62,6 +62,14 @@ pub struct ExchangeAnswer {
     pub verified: bool,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResnapshotAnswer {
+    /// `database.table`
+    pub table: String,
+    /// What will happen, for people.
+    pub about: String,
+}
+
 /// Why something was not done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ErrorAnswer {

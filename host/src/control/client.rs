@@ -11,8 +11,8 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
-use super::answers::{ErrorAnswer, ExchangeAnswer, StatusAnswer};
-use super::{CONSENT, ORIGIN, PIPELINE, SETTINGS};
+use super::answers::{ErrorAnswer, ExchangeAnswer, ResnapshotAnswer, StatusAnswer};
+use super::{CONSENT, ORIGIN, PIPELINE, SETTINGS, TABLE};
 
 /// A swap of a component that has to be compiled first takes seconds at most, a batch up to its deadline.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -71,6 +71,16 @@ impl Client {
 
     pub async fn rollback(&self) -> Result<ExchangeAnswer, Unanswered> {
         self.ask(Method::POST, "/rollback", &[], Vec::new()).await
+    }
+
+    /// Answered when the source has taken it up.
+    pub async fn resnapshot(&self, table: &str) -> Result<ResnapshotAnswer, Unanswered> {
+        self.ask(Method::POST, "/resnapshot", &[(TABLE, table.to_owned())], Vec::new()).await
+    }
+
+    /// Whether anybody listens at the address.
+    pub async fn is_anybody_there(&self) -> bool {
+        TcpStream::connect(self.address).await.is_ok()
     }
 
     async fn ask<T: DeserializeOwned>(

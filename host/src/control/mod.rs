@@ -7,7 +7,7 @@ mod answers;
 mod client;
 mod server;
 
-pub use answers::{ErrorAnswer, ExchangeAnswer, RuleAnswer, SourceAnswer, StatusAnswer};
+pub use answers::{ErrorAnswer, ExchangeAnswer, ResnapshotAnswer, RuleAnswer, SourceAnswer, StatusAnswer};
 pub use client::{Client, Unanswered};
 pub use server::{Control, Port};
 
@@ -23,6 +23,9 @@ const ORIGIN: &str = "hindsight-origin";
 
 /// A swapped component's settings, a JSON object of texts; left out: the active rule's.
 const SETTINGS: &str = "hindsight-settings";
+
+/// The table that is to be read again.
+const TABLE: &str = "hindsight-table";
 
 /// The largest component that is taken; rules in JavaScript or Python carry their engine.
 const COMPONENT_BYTES_MAX: usize = 64 << 20;

@@ -13,19 +13,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
-use super::answers::{ErrorAnswer, ExchangeAnswer, SourceAnswer, StatusAnswer};
-use super::{COMPONENT_BYTES_MAX, CONSENT, ORIGIN, PIPELINE, SETTINGS};
+use super::answers::{ErrorAnswer, ExchangeAnswer, ResnapshotAnswer, SourceAnswer, StatusAnswer};
+use super::{COMPONENT_BYTES_MAX, CONSENT, ORIGIN, PIPELINE, SETTINGS, TABLE};
 use crate::failure::{Failure, Outcome};
 use crate::ledger::Reason;
 use crate::metrics::{self, Metrics};
-use crate::pipeline::{Exchanged, Status};
-use crate::source::SourceState;
+use crate::pipeline::{self, Exchanged, Status};
+use crate::source::{Resnapshot, SourceState};
 use crate::swap::{Candidate, Manager, Refusal};
 
-/// How long `pause` and `resume` wait for the end of the batch in hand.
+/// How long `pause`, `resume` and `resnapshot` wait for the end of the batch in hand.
 const EDGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the port shows and moves.
@@ -36,6 +36,8 @@ pub struct Control {
     pub source: watch::Receiver<SourceState>,
     pub paused: watch::Sender<bool>,
     pub manager: Manager,
+    /// None: the source has no tables to read again, only logs.
+    pub resnapshot: Option<mpsc::Sender<Resnapshot>>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -83,6 +85,7 @@ fn router(control: Arc<Control>) -> Router {
         .route("/resume", post(async |State(control): Held| set_paused(&control, false).await))
         .route("/swap", post(swap))
         .route("/rollback", post(rollback))
+        .route("/resnapshot", post(resnapshot))
         .layer(DefaultBodyLimit::max(COMPONENT_BYTES_MAX))
         .layer(middleware::from_fn_with_state(control.clone(), guard))
         .with_state(control)
@@ -212,6 +215,49 @@ async fn swap(State(control): Held, headers: HeaderMap, body: Bytes) -> Response
 async fn rollback(State(control): Held) -> Response {
     let outcome = control.manager.rollback().await;
     exchanged(&control, Reason::Rollback, outcome)
+}
+
+/// Answered when the source has taken it into its position, or refuses.
+async fn resnapshot(State(control): Held, headers: HeaderMap) -> Response {
+    let Some(table) = headers.get(TABLE).and_then(|value| value.to_str().ok()).map(str::to_owned) else {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            &format!("the header `{TABLE}: DATABASE.TABLE` says what to read again"),
+        );
+    };
+    let Some(asks) = &control.resnapshot else {
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "this source has no tables to read again, only logs");
+    };
+    let refusal = {
+        let status = control.status.borrow();
+        // Before the first captured row there is no plan to compare by: the pipeline looks then.
+        status.plan.as_ref().and_then(|plan| pipeline::resnapshot_refusal(plan, &status.tables))
+    };
+    if let Some(why) = refusal {
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, &why);
+    }
+    let (reply, answer) = oneshot::channel();
+    let asking = async {
+        asks.send(Resnapshot { table: table.clone(), reply }).await.ok()?;
+        answer.await.ok()
+    };
+    match tokio::time::timeout(EDGE_TIMEOUT, asking).await {
+        Ok(Some(Ok(about))) => {
+            info!(table, "is read again: {about}");
+            Json(ResnapshotAnswer { table, about }).into_response()
+        }
+        Ok(Some(Err(why))) => {
+            warn!(table, "re-snapshot refused: {why}");
+            refuse(StatusCode::CONFLICT, &why)
+        }
+        Ok(None) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the pipeline has ended"),
+        Err(_) => {
+            let why = format!(
+                "the source has not come to it in {EDGE_TIMEOUT:?}: it is away, or the pipeline is paused. It may still be done"
+            );
+            refuse(StatusCode::GATEWAY_TIMEOUT, &why)
+        }
+    }
 }
 
 fn exchanged(control: &Control, reason: Reason, outcome: Result<Exchanged, Refusal>) -> Response {

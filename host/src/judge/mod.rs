@@ -153,8 +153,7 @@ async fn play(case: &Arc<Case>, stage: &impl Stage, batch_changes: usize) -> Res
     let load = |upserts, deletes, position| Load {
         upserts,
         deletes,
-        checkpoint: Checkpoint { source: "case".into(), position },
-        turns: Vec::new(),
+        ..Load::empty(Checkpoint { source: "case".into(), position })
     };
     let no_deletes = Rows::new(plan.history.primary_key.len());
     table.commit(&load(history, no_deletes, position.clone())).await.map_err(unjudged)?;

@@ -37,6 +37,10 @@ impl Sink for ByKey {
         Ok(found)
     }
 
+    async fn unmet(&mut self, _: Option<Row<'_>>, _: usize) -> Result<Rows, SinkError> {
+        unreachable!("cases have no re-snapshot")
+    }
+
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
         for row in load.upserts.iter() {
             self.rows.insert(int(row.get(0)), owned(row));

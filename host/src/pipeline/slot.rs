@@ -11,6 +11,7 @@ use crate::event::{Batch, Position, TableSchema, shapes};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::history::HistorySchema;
 use crate::ledger::{Reason, RuleVersion, Turn};
+use crate::rule::plan::TableUse;
 use crate::rule::{self, Plan, Rule};
 use crate::sink::SinkError;
 
@@ -27,6 +28,8 @@ pub struct Opening {
     pub turn: Option<Reason>,
     /// The source tables as the ledger knows them; empty where it does not.
     pub tables: String,
+    /// As [`Batch::cut_by`] says it: of a snapshot that is not behind the log where the source was opened.
+    pub cut_by: Option<Arc<[String]>>,
 }
 
 impl Opening {
@@ -55,6 +58,8 @@ pub struct Slot {
     tables: String,
     /// The tables' shapes, until the ledger says them too.
     news: Option<String>,
+    /// See [`Batch::cut_by`].
+    cut_by: Option<Arc<[String]>>,
     turns: Vec<Pending>,
     answers: Vec<Answer>,
 }
@@ -76,15 +81,19 @@ struct Answer {
 
 impl Slot {
     pub fn new(opening: Opening) -> Self {
-        let Opening { rule, version, previous, configured, turn, tables } = opening;
+        let Opening { rule, version, previous, configured, turn, tables, cut_by } = opening;
         let pending = |reason| Pending { version: version.clone(), previous: previous.clone(), reason };
         let turns = turn.map(pending).into_iter().collect();
         let (schemas, plan, news, answers) = (Vec::new(), None, None, Vec::new());
-        Slot { rule, version, previous, configured, schemas, plan, tables, news, turns, answers }
+        Slot { rule, version, previous, configured, schemas, plan, tables, news, cut_by, turns, answers }
     }
 
     pub fn plan(&self) -> Option<&Plan> {
         self.plan.as_deref()
+    }
+
+    pub fn shared_plan(&self) -> Option<Arc<Plan>> {
+        self.plan.clone()
     }
 
     /// The rule with its plan, and its name for messages.
@@ -146,6 +155,30 @@ impl Slot {
         Ok(Some(self.plan.insert(plan).history.clone()))
     }
 
+    /// Refuses what a snapshot has cut by another entity key: the rule was exchanged while that was under way to the pipeline.
+    pub fn bind(&mut self, batch: &Batch) -> Outcome<()> {
+        self.cut_by.clone_from(&batch.cut_by);
+        let Some(refusal) = self.plan.as_deref().and_then(|plan| self.refusal(plan)) else { return Ok(()) };
+        Err(Failure::run(anyhow!(
+            "rule {} cannot decide this batch: {refusal}. Nothing of it was written; start again",
+            self.version.name
+        )))
+    }
+
+    /// Why a plan cannot decide what comes next of a snapshot.
+    fn refusal(&self, plan: &Plan) -> Option<String> {
+        let cut_by = self.cut_by.as_deref()?;
+        let key = |(uses, table): (&TableUse, &Arc<TableSchema>)| -> Vec<String> {
+            uses.entity_key.iter().map(|&column| table.fields[column].name.clone()).collect()
+        };
+        let other = plan.tables.iter().zip(&self.schemas).map(key).find(|key| key != cut_by)?;
+        Some(format!(
+            "until the log is behind the snapshot, its changes are filtered by the entity key ({}), and this rule's is ({})",
+            cut_by.join(", "),
+            other.join(", ")
+        ))
+    }
+
     /// What to say where the sink does not take the table that the rule writes.
     pub fn unfit(&self, error: SinkError, begun: bool) -> Failure {
         let by_configuration = self.turns.iter().any(|turn| turn.reason == Reason::Configuration);
@@ -204,6 +237,21 @@ impl Slot {
             }
         }
         let plan = exchange.configured.take().map(|(_, plan)| plan);
+        let refusal = match &plan {
+            Some(plan) => self.refusal(plan),
+            None => self.cut_by.as_ref().map(|key| {
+                format!(
+                    "a snapshot by the entity key ({}) is under way, and no captured row was met yet that would show the rule's",
+                    key.join(", ")
+                )
+            }),
+        };
+        if let Some(refusal) = refusal {
+            exchange.refuse(&format!(
+                "{refusal}. Ask again later: `hindsight status` shows a position without a snapshot then"
+            ));
+            return None;
+        }
         let mut history = None;
         if let (Some(old), Some(new)) = (&self.plan, &plan) {
             let differences = rule::compare_plans(old, new);

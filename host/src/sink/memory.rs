@@ -1,10 +1,10 @@
 //! History in memory: for case files, tests and backtests.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Sink, SinkError};
-use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
+use crate::history::{EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
 use crate::rows::{Row, Rows, Value};
 
 /// Rows by primary key.
@@ -13,8 +13,12 @@ pub struct Memory {
     history: Option<HistorySchema>,
     /// By the primary key's values.
     rows: BTreeMap<Vec<Owned>, Vec<Owned>>,
+    met: Met,
     standing: Standing,
 }
+
+/// Source keys that a re-snapshot has met.
+pub(super) type Met = BTreeSet<Vec<Owned>>;
 
 /// A value that outlives its rows. Ordered as one column's values are: of one kind, NULL first.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +107,48 @@ pub(super) fn key(row: Row<'_>, columns: &[usize]) -> Vec<Owned> {
     columns.iter().map(|&column| row.get(column).into()).collect()
 }
 
+pub(super) fn part(row: &[Owned], columns: &[usize]) -> Vec<Owned> {
+    columns.iter().map(|&column| row[column].clone()).collect()
+}
+
+pub(super) fn is_current(row: &[Owned], history: &HistorySchema) -> bool {
+    match history.roles.current {
+        Some(current) => row[current] == Owned::Int(1),
+        None => row[history.roles.end] == Owned::Null,
+    }
+}
+
+pub(super) fn meet(met: &mut Met, step: &SnapshotStep) {
+    match step {
+        SnapshotStep::Met(keys) => met.extend(keys.iter().map(|key| key.values().map(Owned::from).collect::<Vec<_>>())),
+        SnapshotStep::Anew | SnapshotStep::Ends => met.clear(),
+    }
+}
+
+/// A page of [`Sink::unmet`] out of all that is unmet.
+pub(super) fn page<'r>(
+    history: &HistorySchema,
+    unmet: impl Iterator<Item = &'r Vec<Owned>>,
+    after: Option<Row<'_>>,
+    n_wanted: usize,
+) -> Rows {
+    let after: Option<Vec<Owned>> = after.map(|key| key.values().map(Owned::from).collect());
+    let mut entities: BTreeMap<Vec<Owned>, Vec<&Vec<Owned>>> = BTreeMap::new();
+    for row in unmet {
+        entities.entry(part(row, &history.roles.entity_key)).or_default().push(row);
+    }
+    let mut page = Rows::new(history.columns.len());
+    for (_, rows) in entities.into_iter().filter(|(entity, _)| after.as_ref().is_none_or(|after| entity > after)) {
+        if page.len() >= n_wanted {
+            break;
+        }
+        for row in rows {
+            page.push_row(row.iter().map(Owned::value));
+        }
+    }
+    page
+}
+
 #[async_trait::async_trait]
 impl Sink for Memory {
     async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
@@ -127,11 +173,8 @@ impl Sink for Memory {
             keys.iter().enumerate().map(|(entity, key)| (key.values().map(Owned::from).collect(), entity)).collect();
         let mut found = vec![Vec::new(); keys.len()];
         for row in self.rows.values() {
-            let entity: Vec<Owned> = history.roles.entity_key.iter().map(|&column| row[column].clone()).collect();
-            let shown = match (scope, history.roles.current) {
-                (Scope::CurrentRows, Some(current)) => row[current] == Owned::Int(1),
-                _ => true,
-            };
+            let entity = part(row, &history.roles.entity_key);
+            let shown = scope == Scope::AllRows || is_current(row, history);
             if let Some(&entity) = wanted.get(&entity).filter(|_| shown) {
                 found[entity].push(row);
             }
@@ -146,7 +189,20 @@ impl Sink for Memory {
         Ok(result)
     }
 
+    async fn unmet(&mut self, after: Option<Row<'_>>, n_wanted: usize) -> Result<Rows, SinkError> {
+        let history = self.history.as_ref().expect("prepare comes first");
+        let source_key = history.source_key();
+        let is_unmet = |row: &&Vec<Owned>| is_current(row, history) && !self.met.contains(&part(row, &source_key));
+        Ok(page(history, self.rows.values().filter(is_unmet), after, n_wanted))
+    }
+
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
+        if let Some(step) = &load.snapshot {
+            meet(&mut self.met, step);
+            if matches!(step, SnapshotStep::Anew) {
+                self.rows.clear();
+            }
+        }
         for row in load.deletes.iter() {
             self.rows.remove(&row.values().map(Owned::from).collect::<Vec<_>>());
         }

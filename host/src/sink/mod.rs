@@ -5,7 +5,7 @@ mod overlay;
 mod sqlite;
 
 use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
-use crate::rows::Rows;
+use crate::rows::{Row, Rows};
 
 pub use memory::{Memory, Owned};
 pub use overlay::Overlay;
@@ -15,8 +15,8 @@ pub use sqlite::{Reader, Snapshot, Sqlite, read_entries};
 ///
 /// `checkpoint` is called once, before anything else; `prepare` by the pipeline when the rule's plan is known, before the
 /// first `entity_rows` or a `commit` with rows, and again when the rule was configured anew or another took its place (its
-/// table has the same columns and keys then); `entity_rows` and `commit` in turn, one batch at a time. A load without rows
-/// may come before `prepare`.
+/// table has the same columns and keys then); `entity_rows` and `commit` in turn, one batch at a time; `unmet` at the end of
+/// a re-snapshot. A load without rows, also one that empties the history, may come before `prepare`.
 #[async_trait::async_trait]
 pub trait Sink: Send {
     /// How far this pipeline has come, and which rule has brought it there.
@@ -29,7 +29,12 @@ pub trait Sink: Send {
     /// in the order of `roles.entity_key`, no entity twice, no NULL.
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError>;
 
-    /// Writes rows, checkpoint and turns in one transaction: after an error nothing of the load is there.
+    /// Current rows (without `roles.current`: those without an end) whose source key no load has met since the last
+    /// re-snapshot ended. Whole entities in the order of their keys, behind the entity `after` (columns in the order of
+    /// `roles.entity_key`): as many as it takes to have `n_wanted` rows, or what is left.
+    async fn unmet(&mut self, after: Option<Row<'_>>, n_wanted: usize) -> Result<Rows, SinkError>;
+
+    /// Writes rows, checkpoint, turns and what was met in one transaction: after an error nothing of the load is there.
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError>;
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use hindsight::event::{Field, Logical, Position};
-use hindsight::history::{Checkpoint, EntityRows, HistoryColumn, HistorySchema, Load, Roles, Scope, Standing};
+use hindsight::history::{
+    Checkpoint, EntityRows, HistoryColumn, HistorySchema, Load, Roles, Scope, SnapshotStep, Standing,
+};
 use hindsight::ledger::{Reason, RuleVersion, Turn};
 use hindsight::rows::Rows;
 use hindsight::sink::Sink;
@@ -73,8 +75,7 @@ pub fn load(history: &HistorySchema, deletes: &[Vec<Cell>], upserts: &[Vec<Cell>
     let mut load = Load {
         upserts: Rows::new(history.columns.len()),
         deletes: Rows::new(history.primary_key.len()),
-        checkpoint: Checkpoint { source: "a source".into(), position: Position(position.into()) },
-        turns: Vec::new(),
+        ..Load::empty(Checkpoint { source: "a source".into(), position: Position(position.into()) })
     };
     for row in deletes {
         load.deletes.push_row(history.primary_key.iter().map(|&column| row[column].value()));
@@ -83,6 +84,24 @@ pub fn load(history: &HistorySchema, deletes: &[Vec<Cell>], upserts: &[Vec<Cell>
         load.upserts.push_row(row.iter().map(Cell::value));
     }
     load
+}
+
+/// A load of these rows, which says that a re-snapshot has met the rows of `met`.
+pub fn meets(history: &HistorySchema, met: &[Vec<Cell>], upserts: &[Vec<Cell>], position: &str) -> Load {
+    let source_key = history.source_key();
+    let mut keys = Rows::new(source_key.len());
+    for row in met {
+        keys.push_row(source_key.iter().map(|&column| row[column].value()));
+    }
+    Load { snapshot: Some(SnapshotStep::Met(keys)), ..load(history, &[], upserts, position) }
+}
+
+/// What is current and was not met: entities behind `after`, as many as it takes to have `n_wanted` rows.
+pub async fn unmet(sink: &mut dyn Sink, after: Option<i64>, n_wanted: usize) -> Vec<Vec<Cell>> {
+    let mut key = Rows::new(1);
+    key.push_row([Cell::Int(after.unwrap_or_default()).value()]);
+    let rows = sink.unmet(after.map(|_| key.row(0)), n_wanted).await.expect("read what was not met");
+    rows.iter().map(|row| row.values().map(Cell::from).collect()).collect()
 }
 
 /// The rows of one entity.
@@ -116,6 +135,13 @@ pub async fn check<H: Home>(home: impl Fn() -> H) {
             a_load_without_rows_moves_the_checkpoint(session(home()).await).await;
             the_ledger_moves_with_the_checkpoint(session(home()).await).await;
             a_load_without_rows_may_come_before_the_table(home(), history(order), restarts).await;
+            what_was_not_met_comes_by_whole_entities(session(home()).await).await;
+            what_was_met_is_forgotten_at_the_end_only(session(home()).await).await;
+            a_load_begins_the_history_anew(session(home()).await).await;
+            let without_flag =
+                HistorySchema { roles: Roles { current: None, ..history(order).roles }, ..history(order) };
+            without_a_flag_a_row_without_an_end_is_current(Session::open(home(), without_flag, restarts).await).await;
+            a_history_may_begin_anew_before_the_table_is_known(session(home()).await).await;
         }
     }
 }
@@ -281,6 +307,101 @@ async fn deletes_come_first_and_the_later_upsert_stands<H: Home>(mut session: Se
         Cell::Null;
     session.commit(&[], &[empty.clone()], "3").await;
     assert_eq!(session.all(7).await[1], empty);
+}
+
+async fn what_was_not_met_comes_by_whole_entities<H: Home>(mut session: Session<H>) {
+    assert!(unmet(session.sink().await, None, 10).await.is_empty());
+    let rows = [
+        row(9, 1, 10, true, "9"),
+        row(-7, 1, 10, true, "-7"),
+        row(7, 3, 30, true, "7, met"),
+        row(7, 2, 20, true, "7"),
+        row(7, 2, 10, false, "7, closed"),
+        row(7, 1, 50, true, "7"),
+        row(8, 1, 10, true, "8, met"),
+    ];
+    session.commit(&[], &rows, "1").await;
+    let meeting = meets(&session.history, &[rows[2].clone(), rows[6].clone(), row(100, 1, 1, true, "")], &[], "2");
+    session.sink().await.commit(&meeting).await.expect("commit");
+    let wanted = [&rows[1], &rows[5], &rows[3], &rows[0]].map(Clone::clone);
+    for (after, n_wanted, from, to) in [
+        (None, 100, 0, 4),
+        // An entity is never cut, and none more than is wanted is begun.
+        (None, 1, 0, 1),
+        (None, 2, 0, 3),
+        (None, 3, 0, 3),
+        (None, 4, 0, 4),
+        (Some(-8), 1, 0, 1),
+        (Some(-7), 1, 1, 3),
+        (Some(7), 1, 3, 4),
+        (Some(8), 1, 3, 4),
+        (Some(9), 100, 4, 4),
+    ] {
+        let got = unmet(session.sink().await, after, n_wanted).await;
+        assert_eq!(got, wanted[from..to], "behind {after:?}, {n_wanted} wanted");
+    }
+}
+
+async fn what_was_met_is_forgotten_at_the_end_only<H: Home>(mut session: Session<H>) {
+    let rows = [row(7, 1, 10, true, "a"), row(7, 2, 10, true, "b"), row(8, 1, 10, true, "c")];
+    session.commit(&[], &rows, "1").await;
+    let mut left = rows.to_vec();
+    // Met twice is met.
+    for (number, met) in [(0, &rows[..1]), (1, &rows[..2]), (2, &[])] {
+        let load = meets(&session.history, met, &[], &format!("met {number}"));
+        session.sink().await.commit(&load).await.expect("commit");
+        left.retain(|row| !met.contains(row));
+        assert_eq!(unmet(session.sink().await, None, 10).await, left, "after load {number}");
+    }
+    // By the key without the start: also what follows, and what comes with it.
+    let news = [row(7, 2, 20, true, "b, later"), row(9, 9, 9, true, "new")];
+    let load = meets(&session.history, &news[1..], &news, "later");
+    session.sink().await.commit(&load).await.expect("commit");
+    assert_eq!(unmet(session.sink().await, None, 10).await, rows[2..]);
+    session.commit(&[], &[], "changes of the log").await;
+    assert_eq!(unmet(session.sink().await, None, 10).await, rows[2..]);
+    let ends = Load { snapshot: Some(SnapshotStep::Ends), ..load_of(&session, "the end") };
+    session.sink().await.commit(&ends).await.expect("commit");
+    let all = [&rows[0], &rows[1], &news[0], &rows[2], &news[1]].map(Clone::clone);
+    assert_eq!(unmet(session.sink().await, None, 10).await, all, "nothing is met by the next one yet");
+}
+
+async fn a_load_begins_the_history_anew<H: Home>(mut session: Session<H>) {
+    session.commit(&[], &[row(7, 1, 10, true, "old"), row(8, 1, 10, true, "old")], "1").await;
+    let meeting = meets(&session.history, &[row(7, 1, 1, true, "")], &[], "2");
+    session.sink().await.commit(&meeting).await.expect("commit");
+    let new = row(7, 1, 20, true, "new");
+    let anew =
+        Load { snapshot: Some(SnapshotStep::Anew), ..load(&session.history, &[], std::slice::from_ref(&new), "anew") };
+    session.sink().await.commit(&anew).await.expect("commit");
+    assert_eq!(session.checkpoint().await.as_deref(), Some("anew"));
+    assert_eq!((session.all(7).await, session.all(8).await), (vec![new.clone()], Vec::new()));
+    assert_eq!(unmet(session.sink().await, None, 10).await, [new], "what was met before");
+}
+
+async fn without_a_flag_a_row_without_an_end_is_current<H: Home>(mut session: Session<H>) {
+    let (mut ended, current) = (row(7, 1, 10, true, "ended"), row(7, 1, 20, false, "current"));
+    ended[END] = Cell::Int(20);
+    session.commit(&[], &[ended, current.clone()], "1").await;
+    assert_eq!(unmet(session.sink().await, None, 10).await, [current]);
+}
+
+/// All tables of the source may be empty: then none was met.
+async fn a_history_may_begin_anew_before_the_table_is_known<H: Home>(mut session: Session<H>) {
+    session.commit(&[], &[row(7, 1, 10, true, "old")], "1").await;
+    let anew = Load { snapshot: Some(SnapshotStep::Anew), ..load_of(&session, "anew") };
+    let history = session.history.clone();
+    let mut home = session.into_home();
+    let mut sink = home.open();
+    sink.checkpoint().await.expect("read the checkpoint");
+    sink.commit(&anew).await.expect("commit before prepare");
+    sink.prepare(&history).await.expect("prepare");
+    assert!(entity(sink.as_mut(), 7, Scope::AllRows).await.is_empty());
+}
+
+/// One without rows.
+fn load_of<H: Home>(session: &Session<H>, position: &str) -> Load {
+    load(&session.history, &[], &[], position)
 }
 
 async fn each_entity_gets_its_own_rows<H: Home>(mut session: Session<H>) {

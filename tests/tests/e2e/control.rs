@@ -134,6 +134,76 @@ fn a_rule_that_does_not_fit_is_refused_with_the_difference_and_the_old_one_goes_
     assert_same(&place.history(), &wanted, "after all refusals");
 }
 
+/// A pipeline of a live source that does not run: its checkpoint, written by plain SQLite.
+fn resting(position: Option<&str>, tables: &str) -> Place {
+    let folder = Folder::new();
+    folder.write(
+        "hindsight.toml",
+        format!(
+            "name = \"item-assets\"\n[source]\nurl = \"mysql://root@127.0.0.1:1\"\ntables = [{tables}]\n\
+             [rule]\ncomponent = \"builtin:scd2-by-owner\"\n[sink]\npath = \"history.db\"\ntable = \"item_asset_history\"\n\
+             [control]\nlisten = \"{}\"\n",
+            nobody()
+        ),
+    );
+    let place = Place(folder);
+    if let Some(position) = position {
+        let connection = rusqlite::Connection::open(place.0.path().join("history.db")).expect("make the history");
+        let insert = format!(
+            "CREATE TABLE hindsight_checkpoint (pipeline TEXT PRIMARY KEY, format INTEGER NOT NULL, version INTEGER NOT NULL, \
+             source TEXT NOT NULL, position TEXT NOT NULL); \
+             INSERT INTO hindsight_checkpoint VALUES ('item-assets', 1, 7, 'mysql {}', '{position}')",
+            tables.replace(['"', ','], "")
+        );
+        connection.execute_batch(&insert).expect("write a checkpoint");
+    }
+    place
+}
+
+/// An address at which nobody listens.
+fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string()
+}
+
+#[test]
+fn a_table_of_a_pipeline_that_rests_is_read_again_by_the_next_run() {
+    const TABLE: &str = "shop.item_assets";
+    const POSITION: &str = "mysql/1 skip=0 crc=00000000 time=0 file=binlog.000001 at=157 gtids=";
+    let place = resting(Some(POSITION), "\"shop.item_assets\"");
+    let answer = place.0.hindsight(&["resnapshot", TABLE, "--json"]);
+    says(&answer, 0, &["next `hindsight run`"]);
+    assert_eq!(answer.json()["table"], TABLE);
+    let position = place.checkpoint().expect("it is there still");
+    let (before, asked) = position.split_once(" snapshot=").expect("the position says so");
+    assert!(before == POSITION && asked.contains(TABLE), "{position}");
+    says(&place.0.hindsight(&["resnapshot", TABLE]), 0, &["shop.item_assets: the next `hindsight run`"]);
+    assert_eq!(place.checkpoint().as_deref(), Some(position.as_str()), "asked twice is asked");
+
+    // A pipeline that is named but does not answer may be a wrong number: its checkpoint is not moved behind its back.
+    says(&place.0.hindsight(&["resnapshot", TABLE, "--control", &nobody()]), 3, &["no pipeline answers"]);
+    says(&place.0.hindsight(&["resnapshot", "shop.item_asset"]), 2, &["not captured", TABLE]);
+    says(&place.0.hindsight(&["resnapshot", "item_assets"]), 2, &["DATABASE.TABLE", TABLE]);
+    says(&resting(None, "\"shop.item_assets\"").0.hindsight(&["resnapshot", TABLE]), 3, &["no checkpoint", "anyway"]);
+    for tables in ["\"shop.*\"", "\"shop.item_assets\", \"shop.other\""] {
+        let place = resting(Some(POSITION), tables);
+        says(&place.0.hindsight(&["resnapshot", TABLE]), 2, &["several tables", "new history"]);
+        assert_eq!(place.checkpoint().as_deref(), Some(POSITION), "nothing was noted");
+    }
+}
+
+#[test]
+fn a_source_of_files_has_no_table_to_read_again() {
+    let place = place();
+    let running = paused_inside(&place);
+    says(&command(&place, &running, &["resnapshot", "shop.item_assets"]), 2, &["binlog files"]);
+    let table = ("hindsight-table", "shop.item_assets");
+    let said = running.post("/resnapshot", &[table], b"").expect("it runs");
+    assert_eq!(said.code, 422, "{}", said.text);
+    let said = running.post("/resnapshot", &[], b"").expect("it runs");
+    assert!(said.code == 400 && said.text.contains("hindsight-table"), "{}", said.text);
+    assert_eq!(running.ask("POST", "/resnapshot", &[table], b"").expect("it runs").code, 403, "without consent");
+}
+
 #[test]
 fn red_cases_keep_a_rule_from_being_sent_and_green_ones_do_not() {
     let place = place();

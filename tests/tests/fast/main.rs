@@ -1,6 +1,7 @@
 //! Tests over the library: no server, no process of the program.
 
 mod account;
+mod again;
 mod architecture;
 mod cases;
 mod damaged_logs;

@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use hindsight::history::Scope;
+use hindsight::history::{Load, Scope, SnapshotStep};
 use hindsight::sink::{Overlay, Sink, SinkError, Snapshot, Sqlite};
-use hindsight_tests::contract::sink::{KeyOrder, entities, history, load, row};
+use hindsight_tests::contract::sink::{KeyOrder, entities, history, load, meets, row, unmet};
 use hindsight_tests::program::Folder;
 
 fn sqlite(folder: &Folder) -> Sqlite {
@@ -26,6 +26,15 @@ async fn an_overlay_reads_as_a_history_into_which_its_loads_were_written() {
             load(&history, &[], &first, "1"),
             load(&history, &[first[1].clone()], &[row(1, 1, 1, false, "closed"), row(1, 1, 5, true, "new")], "2"),
             load(&history, &[row(1, 1, 5, true, "")], &[row(3, 9, 9, true, "other"), row(2, 1, 0, true, "early")], "3"),
+            meets(&history, &[row(2, 1, 0, true, ""), row(4, 1, 0, true, "")], &[row(4, 2, 1, true, "unmet")], "4"),
+            load(&history, &[], &[row(4, 1, 1, true, "met before"), row(1, 1, 1, true, "again")], "5"),
+            Load { snapshot: Some(SnapshotStep::Ends), ..load(&history, &[], &[], "6") },
+            meets(&history, &[row(1, 1, 0, true, "")], &[row(1, 1, 3, true, "met")], "7"),
+            Load {
+                snapshot: Some(SnapshotStep::Anew),
+                ..load(&history, &[], &[row(1, 1, 1, true, "anew"), row(3, 1, 1, true, "anew")], "8")
+            },
+            meets(&history, &[row(3, 1, 0, true, "")], &[row(2, 2, 2, true, "later")], "9"),
         ];
         for n_written in 0..loads.len() {
             let (folder, whole) = (Folder::new(), Folder::new());
@@ -55,6 +64,11 @@ async fn an_overlay_reads_as_a_history_into_which_its_loads_were_written() {
                     let (found, wanted) =
                         (entities(&mut overlay, &owners, scope).await, entities(&mut wanted, &owners, scope).await);
                     assert_eq!(found, wanted, "{order:?}, {n_written} written, after load {n}, {scope:?}");
+                }
+                for (after, n_wanted) in [(None, 10), (None, 1), (Some(1), 10)] {
+                    let found = unmet(&mut overlay, after, n_wanted).await;
+                    let wanted = unmet(&mut wanted, after, n_wanted).await;
+                    assert_eq!(found, wanted, "{order:?}, {n_written} written, after load {n}, behind {after:?}");
                 }
             }
             drop(overlay);

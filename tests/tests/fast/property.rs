@@ -81,6 +81,16 @@ fn count_changes_counts_every_log_as_the_oracle_does_wherever_batches_end_and_sh
 
 /// Runs the property over random logs and gives the number of cases; panics with the smallest log that fails.
 pub fn check(name: &str, cases: u32, property: impl Fn(&Log) -> Result<(), TestCaseError>) -> u32 {
+    check_over(&log::logs().prop_map(Log::from), name, cases, |log| property(&log))
+}
+
+/// The same over anything.
+pub fn check_over<S: Strategy>(
+    values: &S,
+    name: &str,
+    cases: u32,
+    property: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) -> u32 {
     let number = |variable: &str| {
         let text = std::env::var(variable).ok()?;
         Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))
@@ -95,8 +105,7 @@ pub fn check(name: &str, cases: u32, property: impl Fn(&Log) -> Result<(), TestC
         ..Config::default()
     };
     let started = std::time::Instant::now();
-    let logs = log::logs().prop_map(Log::from);
-    if let Err(failure) = TestRunner::new(config).run(&logs, |log| property(&log)) {
+    if let Err(failure) = TestRunner::new(config).run(values, property) {
         panic!("{name}: HINDSIGHT_TEST_SEED={seed}: {failure}");
     }
     say(&format!("{name}: {cases} cases in {:.1} s, HINDSIGHT_TEST_SEED={seed}", started.elapsed().as_secs_f64()));
@@ -104,7 +113,7 @@ pub fn check(name: &str, cases: u32, property: impl Fn(&Log) -> Result<(), TestC
 }
 
 /// One row or reject a line.
-fn differ<T: PartialEq + std::fmt::Debug>(
+pub fn differ<T: PartialEq + std::fmt::Debug>(
     how: &str,
     got: impl IntoIterator<Item = T>,
     wanted: impl IntoIterator<Item = T>,

@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex};
 
 use hindsight::event::{Logical, Position};
-use hindsight::history::{EntityRows, HistorySchema, Load, Scope, Standing};
-use hindsight::rows::Rows;
+use hindsight::history::{EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
+use hindsight::rows::{Row, Rows};
 use hindsight::sink::{Memory, Sink, SinkError, Sqlite, read_entries};
 use hindsight_tests::binlog::Cell;
-use hindsight_tests::contract::sink::{self, Home, KeyOrder, Session, entity, history, load, row};
+use hindsight_tests::contract::sink::{self, Home, KeyOrder, Session, entity, history, load, meets, row, unmet};
 use hindsight_tests::program::Folder;
 use rusqlite::Connection;
 
 /// A history file in a folder of its own.
-struct File(Folder);
+pub struct File(Folder);
 
 impl Home for File {
     fn open(&mut self) -> Box<dyn Sink> {
@@ -25,7 +25,7 @@ impl Home for File {
 }
 
 impl File {
-    fn new() -> Self {
+    pub fn new() -> Self {
         File(Folder::new())
     }
 
@@ -53,7 +53,7 @@ impl File {
 
 /// Memory lives as long as its home.
 #[derive(Default)]
-struct Kept(Arc<Mutex<Memory>>);
+pub struct Kept(Arc<Mutex<Memory>>);
 
 impl Home for Kept {
     fn open(&mut self) -> Box<dyn Sink> {
@@ -87,6 +87,10 @@ impl Sink for Kept {
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
         self.now(async |memory| memory.entity_rows(keys, scope).await)
+    }
+
+    async fn unmet(&mut self, after: Option<Row<'_>>, n_wanted: usize) -> Result<Rows, SinkError> {
+        self.now(async |memory| memory.unmet(after, n_wanted).await)
     }
 
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
@@ -146,7 +150,8 @@ async fn an_error_in_the_middle_of_a_commit_leaves_nothing_of_it() {
         ] {
             let upserts = [row(7, 1, 1, false, "overwritten"), row(7, 3, 3, true, "new"), bad];
             let turns = vec![sink::turn(&sink::version("a rule"), None, "before")];
-            let failing = Load { turns, ..load(&history, &before[1..], &upserts, "after") };
+            let snapshot = meets(&history, &before, &[], "").snapshot;
+            let failing = Load { turns, snapshot, ..load(&history, &before[1..], &upserts, "after") };
             let error = sink.commit(&failing).await.unwrap_err();
             assert!(matches!(error, SinkError::Stop(_)), "{error:?}");
             assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
@@ -156,6 +161,7 @@ async fn an_error_in_the_middle_of_a_commit_leaves_nothing_of_it() {
             let again = file.sink().unwrap().checkpoint().await.unwrap();
             assert_eq!(again.checkpoint.unwrap().position, position);
             assert!(again.ledger.active.is_none(), "a turn of a load that failed");
+            assert_eq!(unmet(&mut sink, None, 10).await, before, "what a load that failed has met");
         }
         // It was the load, not the sink.
         sink.commit(&load(&history, &before[1..], &[row(7, 3, 3, true, "new")], "after")).await.unwrap();
@@ -310,6 +316,26 @@ async fn preparing_waits_for_another_pipelines_commit() {
     is_locked.recv().unwrap();
     sink.prepare(&history(KeyOrder::EntityLast)).await.expect("waited its turn");
     committing.join().unwrap();
+}
+
+#[tokio::test]
+async fn what_one_pipeline_met_is_not_met_by_another_in_the_same_file() {
+    let (file, history) = (File::new(), history(KeyOrder::EntityLast));
+    let open = |table, pipeline| Sqlite::open(&file.0.path().join("history.db"), table, pipeline).unwrap();
+    let mut sinks = [open("one", "pipeline one"), open("two", "pipeline two")];
+    let rows = [row(7, 1, 1, true, "a")];
+    for sink in &mut sinks {
+        sink.prepare(&history).await.unwrap();
+        sink.commit(&load(&history, &[], &rows, "1")).await.unwrap();
+    }
+    sinks[0].commit(&meets(&history, &rows, &[], "2")).await.unwrap();
+    assert!(unmet(&mut sinks[0], None, 10).await.is_empty());
+    assert_eq!(unmet(&mut sinks[1], None, 10).await, rows);
+    let anew = Load { snapshot: Some(SnapshotStep::Anew), ..load(&history, &[], &[], "2") };
+    sinks[1].commit(&anew).await.unwrap();
+    assert!(unmet(&mut sinks[0], None, 10).await.is_empty(), "still met");
+    assert_eq!(entity(&mut sinks[0], 7, Scope::AllRows).await, rows, "another's rows");
+    assert!(entity(&mut sinks[1], 7, Scope::AllRows).await.is_empty());
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! History in an SQLite file: rows and checkpoint in one transaction, readable by plain `sqlite3`.
 //!
 //! `table` makes and compares the history table, `value` holds the text forms, `state` the checkpoint, `ledger` the rule
-//! versions, `backfill` keeps the write-ahead log small, `reader` answers queries without the rule, `snapshot` is for a
-//! dry run.
+//! versions, `met` what a re-snapshot has met, `backfill` keeps the write-ahead log small, `reader` answers queries without
+//! the rule, `snapshot` is for a dry run.
 
 mod backfill;
 mod ledger;
+mod met;
 mod reader;
 mod snapshot;
 mod state;
@@ -19,15 +20,15 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{Sink, SinkError};
 use crate::crash;
-use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
-use crate::rows::Rows;
+use crate::history::{EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
+use crate::rows::{Row, Rows};
 use backfill::Backfill;
 use state::State;
 use table::Statements;
 
 pub use ledger::read_entries;
 pub use reader::Reader;
-pub use snapshot::Snapshot;
+pub use snapshot::{Known, Snapshot};
 
 /// How long a commit waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -98,6 +99,22 @@ impl Sink for Sqlite {
         Ok(rows)
     }
 
+    async fn unmet(&mut self, after: Option<Row<'_>>, n_wanted: usize) -> Result<Rows, SinkError> {
+        let failed = |error: rusqlite::Error| SinkError::Stop(format!("read history {}: {error}", self.path.display()));
+        // Rows and what was met of them are of one moment; and one lock serves them all.
+        let reading = self.connection.unchecked_transaction().map_err(failed)?;
+        let history = met::History {
+            connection: &reading,
+            prepared: self.prepared(),
+            path: &self.path,
+            table: &self.table,
+            pipeline: Some(&self.state.pipeline),
+        };
+        let rows = history.unmet(after, n_wanted)?;
+        reading.commit().map_err(failed)?;
+        Ok(rows)
+    }
+
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
         let path = &self.path;
         let failed = |error: rusqlite::Error| SinkError::Stop(format!("write history {}: {error}", path.display()));
@@ -106,6 +123,9 @@ impl Sink for Sqlite {
         let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate).map_err(failed)?;
         let version = self.state.advance(&transaction, &load.checkpoint)?;
         crash::point("sink.checkpoint");
+        if matches!(load.snapshot, Some(SnapshotStep::Anew)) {
+            table::empty(&transaction, &self.table, &self.state.pipeline).map_err(failed)?;
+        }
         if !load.upserts.is_empty() || !load.deletes.is_empty() {
             let prepared = self.prepared.as_ref().expect("prepare comes before rows");
             write(&transaction, prepared, load).map_err(|error| match error {
@@ -114,6 +134,10 @@ impl Sink for Sqlite {
             })?;
         }
         crash::point("sink.rows");
+        if let Some(step) = &load.snapshot {
+            met::write(&transaction, &self.state.pipeline, step).map_err(failed)?;
+            crash::point("sink.met");
+        }
         if !load.turns.is_empty() {
             ledger::write(&transaction, &self.state.pipeline, &load.turns).map_err(failed)?;
             crash::point("sink.turn");

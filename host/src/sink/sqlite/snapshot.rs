@@ -8,9 +8,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::state::State;
 use super::table::{self, Statements};
-use super::{Prepared, ledger, read_entities};
+use super::{Prepared, ledger, met, read_entities};
 use crate::history::{EntityRows, HistorySchema, Scope, Standing};
-use crate::rows::Rows;
+use crate::rows::{Rows, Value};
 use crate::sink::SinkError;
 
 pub struct Snapshot {
@@ -22,9 +22,18 @@ pub struct Snapshot {
     pub is_ours: bool,
     /// As it was when the snapshot was taken.
     pub standing: Standing,
+    /// Whether it has a place for what a re-snapshot has met: an older version made none.
+    notes_met: bool,
     /// Nobody had it open then, so no lock is held: whoever begins to write makes this a picture of nothing.
     unlocked: bool,
     prepared: Option<Prepared>,
+}
+
+/// What was met, to a look at the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    Counts,
+    IsForgotten,
 }
 
 impl Snapshot {
@@ -51,8 +60,9 @@ impl Snapshot {
         if connection.table_exists(None, "hindsight_ledger").map_err(unfit)? {
             standing.ledger = ledger::read(&connection, pipeline, path)?;
         }
+        let notes_met = connection.table_exists(None, "hindsight_met").map_err(unfit)?;
         let (path, table, pipeline) = (path.to_owned(), table.to_owned(), pipeline.to_owned());
-        Ok(Some(Snapshot { connection, path, table, pipeline, is_ours, standing, unlocked, prepared: None }))
+        Ok(Some(Snapshot { connection, path, table, pipeline, is_ours, standing, notes_met, unlocked, prepared: None }))
     }
 
     /// Refuses a table that the rule does not write, as a pipeline would; one that is not there yet is an empty one.
@@ -70,13 +80,37 @@ impl Snapshot {
             return Ok(EntityRows { offsets: vec![0; keys.len() + 1], rows: Rows::default() });
         };
         let rows = read_entities(&self.connection, prepared, (&self.path, &self.table), keys, scope)?;
+        self.still_holds()?;
+        Ok(rows)
+    }
+
+    /// All current rows, or those only that a re-snapshot has not met.
+    pub fn current(&self, met: Known) -> Result<Rows, SinkError> {
+        let Some(history) = self.history(met) else { return Ok(Rows::default()) };
+        let rows = history.unmet(None, usize::MAX)?;
+        self.still_holds()?;
+        Ok(rows)
+    }
+
+    /// Whether a re-snapshot has met a source key.
+    pub fn is_met<'v>(&self, mut source_key: impl Iterator<Item = Value<'v>>) -> Result<bool, SinkError> {
+        self.history(Known::Counts).map_or(Ok(false), |history| history.is_met(&mut source_key))
+    }
+
+    fn history(&self, met: Known) -> Option<met::History<'_>> {
+        let pipeline = (self.notes_met && met == Known::Counts).then_some(self.pipeline.as_str());
+        let (connection, path, table) = (&self.connection, self.path.as_path(), self.table.as_str());
+        self.prepared.as_ref().map(|prepared| met::History { connection, prepared, path, table, pipeline })
+    }
+
+    fn still_holds(&self) -> Result<(), SinkError> {
         if self.unlocked && log_of(&self.path).exists() {
             return Err(SinkError::Stop(format!(
                 "a pipeline began to write {} while it was looked at: run this again",
                 self.path.display()
             )));
         }
-        Ok(rows)
+        Ok(())
     }
 }
 

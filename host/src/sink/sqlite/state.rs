@@ -39,6 +39,7 @@ impl State {
         connection
             .execute_batch(TABLES)
             .and_then(|()| connection.execute_batch(super::ledger::TABLES))
+            .and_then(|()| connection.execute_batch(super::met::TABLES))
             .map_err(unfit)?;
         State::read(connection, pipeline, path)
     }

@@ -43,6 +43,16 @@ pub fn make_or_compare(
     transaction.commit().map_err(failed)
 }
 
+/// Removes all rows, where the table is there and this pipeline's.
+pub fn empty(connection: &Connection, table: &str, pipeline: &str) -> rusqlite::Result<()> {
+    let text = "SELECT EXISTS (SELECT 1 FROM hindsight_history WHERE name = ? AND pipeline = ?)";
+    let is_ours: bool = connection.query_row(text, [table, pipeline], |row| row.get(0))?;
+    if is_ours {
+        connection.execute(&format!("DELETE FROM {}", quoted(table)), [])?;
+    }
+    Ok(())
+}
+
 /// Whether this pipeline has a history table, this one or another.
 fn has_written(connection: &Connection, place: &Place<'_>) -> rusqlite::Result<bool> {
     let text = "SELECT EXISTS (SELECT 1 FROM hindsight_history WHERE pipeline = ?)";

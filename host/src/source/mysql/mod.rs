@@ -31,6 +31,7 @@ use session::{Connect, Session};
 pub use snapshot::SnapshotSettings;
 use snapshot::filter::Filter;
 use snapshot::reading::Reading;
+pub use snapshot::{Explained, SnapshotSettings, explain};
 use snapshot::{Progress, tables};
 pub use start::Start;
 use stream::Reader;
@@ -123,7 +124,7 @@ impl Mysql {
             match Session::begin(&settings, server, place.as_ref(), Connect::First).await {
                 Ok((session, begin)) => {
                     info!(source = session.server, gtids = %begin.gtids, "connected");
-                    let mut walk = Walk::new(capture(&settings), begin);
+                    let mut walk = Walk::new(capture(&settings), begin, &[]);
                     if place.as_ref() != Some(&walk.place) {
                         walk.begins_here();
                     }
@@ -214,7 +215,7 @@ impl Mysql {
                         self.session = Some(session);
                         if place != self.walk.place {
                             // Its position was lost.
-                            self.walk = Walk::new(capture(&self.settings), place);
+                            self.walk = Walk::new(capture(&self.settings), place, self.walk.tables());
                             self.walk.begins_here();
                             (self.begins, self.filter) = (true, None);
                         }
@@ -245,7 +246,9 @@ impl Mysql {
     fn is_done(&self) -> bool {
         let done = |last: &GtidSet| last.is_subset_of(&self.walk.place.gtids);
         let reads = self.walk.place.snapshot.as_ref().is_some_and(Progress::is_reading);
-        self.last.as_ref().is_some_and(done) && !reads && !self.walk.has_whole() && !self.walk.has_moved()
+        // Until the log is behind a snapshot, or it is known that it is, the position still says so.
+        let is_open = self.walk.place.snapshot.is_some() && self.filter.is_none();
+        self.last.as_ref().is_some_and(done) && !reads && !is_open && !self.walk.has_whole() && !self.walk.has_moved()
     }
 
     /// The next rows that are in the tables already; none when all are read.
@@ -260,23 +263,23 @@ impl Mysql {
             return Ok(Some((batch, Position::from(&self.walk.place))));
         }
         // The log is read from where the first row was read, by a session of its own.
+        self.walk = Walk::new(capture(&self.settings), self.walk.place.clone(), reading.schemas());
         self.reading = None;
-        self.walk = Walk::new(capture(&self.settings), self.walk.place.clone());
         Ok(None)
     }
 
     /// From where the log is behind the snapshot's beginning: what its rows hold is left out.
     async fn leave_out(&mut self) -> Result<(), Trouble> {
         let session = self.session.as_mut().expect("connected before it reads");
+        let snapshot = self.walk.place.snapshot.as_ref().expect("a snapshot has ended");
         if self.settings.end == End::AsOpened {
             // Rows may hold what was committed since it was opened.
-            self.last = Some(session.executed.clone());
+            self.last = Some(session.executed.union(&snapshot.high()));
         }
-        let snapshot = self.walk.place.snapshot.as_ref().expect("a snapshot has ended");
         let failed = |error: mysql_async::Error| session.of.unusable(&error);
         let tables = tables::captured(&mut session.conn, &self.settings.tables).await.map_err(failed)??;
-        snapshot::fits(snapshot, &tables, &self.settings.snapshot).map_err(SourceError::Unfit)?;
-        self.filter = Filter::new(snapshot, &tables);
+        let cut_by = snapshot::fits(snapshot, &tables, &self.settings.snapshot).map_err(SourceError::Unfit)?;
+        self.filter = Filter::new(snapshot, &tables, cut_by);
         match &self.filter {
             Some(filter) if !filter.high.is_subset_of(&self.walk.place.gtids) => {
                 self.walk.held = Some(filter.high.clone());
@@ -295,7 +298,7 @@ impl Mysql {
         if let (Some(filter), Some((batch, _))) = (&mut self.filter, &mut self.at_hand) {
             let server = self.session.as_ref().map_or(&self.settings.servers[0], |session| &session.of);
             filter.apply(batch, server).await?;
-            batch.entity_bound = true;
+            batch.cut_by.clone_from(&filter.cut_by);
         }
         if self.walk.held.is_none() {
             self.filter = None;

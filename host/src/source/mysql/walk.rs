@@ -1,12 +1,13 @@
 //! The walk over a server's events: what each one means for the batch and for the place.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use mysql_async::binlog::events::Event as Received;
 
 use super::GtidSet;
 use super::position::Place;
-use crate::event::{Batch, Position};
+use crate::event::{Batch, Position, TableSchema};
 use crate::source::SourceError;
 use crate::source::binlog::changes::{Capture, Changes, Part, Step};
 use crate::source::binlog::header::{Compression, Event, Payload, kind};
@@ -51,10 +52,16 @@ struct Unpacked {
 }
 
 impl Walk {
-    pub fn new(capture: Capture, place: Place) -> Self {
-        let mut changes = Changes::new(capture);
+    /// `tables`: those that were met before.
+    pub fn new(capture: Capture, place: Place, tables: &[Arc<TableSchema>]) -> Self {
+        let mut changes = Changes::with_tables(capture, tables.to_vec());
         changes.resume(Part { skip: place.skip, crc: place.crc });
         Walk { changes, place, payload: None, file: String::new(), described: false, reached: 0, held: None }
+    }
+
+    /// The tables met so far.
+    pub fn tables(&self) -> &[Arc<TableSchema>] {
+        self.changes.tables()
     }
 
     /// The place is to be handed out though nothing was read: it is where the source begins.

@@ -119,13 +119,18 @@ impl Player {
             }
         }));
         let checkpoint = Checkpoint { source: "random".into(), position: Position(String::new()) };
-        let load = Load { upserts: decision.upserts, deletes: decision.deletes, checkpoint, turns: Vec::new() };
+        let load = Load { upserts: decision.upserts, deletes: decision.deletes, ..Load::empty(checkpoint) };
         self.runtime.block_on(sink.commit(&load)).unwrap();
         rejects
     }
 }
 
 impl Played {
+    /// History rows that were read elsewhere.
+    pub fn of(rows: Rows, schema: HistorySchema) -> Self {
+        Played { rows, schema, rejects: Vec::new() }
+    }
+
     pub fn history(&self) -> HistoryTable {
         self.by_key(|cells| {
             let key = HistoryKey {
@@ -175,7 +180,7 @@ impl<'p> Cells<'p> {
 }
 
 /// Each change a source transaction of its own; `at` is its place in the list.
-fn batch(table: &Arc<TableSchema>, changes: &[Change], range: std::ops::Range<usize>) -> Batch {
+pub fn batch(table: &Arc<TableSchema>, changes: &[Change], range: std::ops::Range<usize>) -> Batch {
     let mut batch =
         Batch { tables: vec![table.clone()], images: vec![Rows::new(table.fields.len())], ..Batch::default() };
     for (number, change) in changes.iter().enumerate().take(range.end).skip(range.start) {

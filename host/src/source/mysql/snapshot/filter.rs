@@ -16,6 +16,8 @@ pub struct Filter {
     tables: Vec<Filtered>,
     /// Behind these nothing is left out any more.
     pub high: GtidSet,
+    /// The rule's entity key.
+    pub cut_by: Option<Arc<[String]>>,
     weights: Weights,
 }
 
@@ -29,7 +31,7 @@ struct Filtered {
 
 impl Filter {
     /// `tables`: as the server has them now, for the order of texts. None where nothing is to be left out.
-    pub fn new(progress: &Progress, tables: &[Table]) -> Option<Self> {
+    pub fn new(progress: &Progress, tables: &[Table], cut_by: Option<Arc<[String]>>) -> Option<Self> {
         let high = progress.high();
         let collation = |table: &str, column: &str| {
             let table = tables.iter().find(|known| known.schema.name == table)?;
@@ -43,7 +45,7 @@ impl Filter {
             chunks: table.done.clone(),
         };
         let tables = progress.tables.iter().map(filtered).collect();
-        (!high.is_empty()).then(|| Filter { tables, high, weights: Weights::default() })
+        (!high.is_empty()).then(|| Filter { tables, high, cut_by, weights: Weights::default() })
     }
 
     /// Takes out changes, or one of their sides.

@@ -49,6 +49,7 @@ pub struct Reading {
     tables: Vec<Arc<Table>>,
     schemas: Vec<Arc<TableSchema>>,
     entity_keys: Vec<Vec<usize>>,
+    cut_by: Option<Arc<[String]>>,
     current: Option<Current>,
     /// When rows were read last, as a wall clock in the source's time zone.
     time_us: i64,
@@ -102,13 +103,14 @@ impl Reading {
         let high = reader::how_high(&session.of).await?;
         let place = Place { gtids: session.executed.clone(), ..Place::default() };
         Ok(Reading {
-            walk: Walk::new(capture(settings), place),
+            walk: Walk::new(capture(settings), place, &[]),
             window: Window::default(),
             weights: Weights::default(),
             high,
             pace: Arc::new(Pace::new(settings.snapshot.rows_per_second)),
             opened: Opened::new(session.executed.clone()),
             tables,
+            cut_by: super::key_names(&schemas, &entity_keys),
             schemas,
             entity_keys,
             current: None,
@@ -120,7 +122,11 @@ impl Reading {
     }
 
     /// Every captured table.
-    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+    pub fn schemas(&self) -> &[Arc<TableSchema>] {
+        &self.schemas
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> + '_ {
         self.schemas.iter().map(|schema| schema.name.clone())
     }
 
@@ -407,7 +413,7 @@ impl Reading {
         Batch {
             tables: self.schemas.clone(),
             images: self.schemas.iter().map(|schema| Rows::new(schema.fields.len())).collect(),
-            entity_bound: true,
+            cut_by: self.cut_by.clone(),
             progress: Some(event::Progress::Snapshot { done_rows, total_rows }),
             ..Batch::default()
         }

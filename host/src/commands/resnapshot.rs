@@ -1,0 +1,97 @@
+//! `hindsight resnapshot`: a table's rows are read again, by the pipeline that runs or by the next one.
+
+use anyhow::anyhow;
+
+use crate::assemble;
+use crate::cli;
+use crate::commands::running;
+use crate::config::{Config, SourceKind};
+use crate::control::ResnapshotAnswer;
+use crate::failure::{Failure, Outcome};
+use crate::history::{Checkpoint, Load};
+use crate::output;
+use crate::sink::Reader;
+use crate::source::{TableFilter, mysql};
+
+pub async fn resnapshot(args: &cli::Resnapshot) -> Outcome<()> {
+    let config = Config::load(&args.running.file.config)?;
+    may_be_read_again(&args.table, &config)?;
+    let answer = match running::client_of(&args.running, &config)? {
+        // Who names a port means a pipeline that runs: with a wrong number it would be fenced from behind.
+        Some(client) if args.running.control.is_some() || client.is_anybody_there().await => {
+            client.resnapshot(&args.table).await?
+        }
+        _ => note(&args.table, &config).await?,
+    };
+    if args.json.json {
+        return output::print_json(&serde_json::to_value(answer).expect("an answer is plain data"));
+    }
+    output::print(&format!("{}: {}\n", answer.table, answer.about))
+}
+
+/// What the configuration alone says against it.
+fn may_be_read_again(table: &str, config: &Config) -> Outcome<()> {
+    let tables = &config.source.tables;
+    let refuse = |why: String| Err(Failure::usage(anyhow!("{table} cannot be read again: {why}")));
+    if let SourceKind::BinlogFile { .. } = config.source.kind {
+        return refuse("the source is binlog files, which hold changes only".into());
+    }
+    let filter = TableFilter::parse(tables).map_err(|error| Failure::usage(anyhow!(error)))?;
+    let parts = table.split_once('.').filter(|(_, name)| !name.contains('.'));
+    match parts {
+        Some((database, name)) if filter.matches(database, name) => {}
+        Some(_) => return refuse(format!("it is not captured; {} is", tables.join(", "))),
+        None => return refuse(format!("write DATABASE.TABLE; captured is {}", tables.join(", "))),
+    }
+    if tables.len() > 1 || tables[0].contains('*') {
+        return refuse(format!(
+            "several tables are written into one history ({}), whose rows do not say which one they came from, so what is gone \
+             from one of them cannot be told. Read them into a new history (another `name`, another `sink.table`)",
+            tables.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Moves the checkpoint on by the word that the table is to be read. A pipeline that runs all the same, unseen, stops at its
+/// next commit.
+async fn note(table: &str, config: &Config) -> Outcome<ResnapshotAnswer> {
+    let never_ran = || {
+        Failure::outside(anyhow!(
+            "pipeline {} has no checkpoint in {}: the first `hindsight run` reads the whole table anyway (source.snapshot)",
+            config.name,
+            config.sink.path.display()
+        ))
+    };
+    if !config.sink.path.exists() {
+        return Err(never_ran());
+    }
+    let (mut sink, position) = assemble::at_rest(config).await?;
+    let position = position.ok_or_else(never_ran)?;
+    // Without a table nothing was captured yet, and nothing has to be compared.
+    if let Ok(reader) = Reader::open(&config.sink.path, &config.sink.table) {
+        let history = &reader.history;
+        let lacks =
+            |column: &usize| history.columns[*column].source.is_none() && !history.roles.entity_key.contains(column);
+        let lacking: Vec<String> = history
+            .source_key()
+            .iter()
+            .filter(|column| lacks(column))
+            .map(|&column| history.columns[column].field.name.clone())
+            .collect();
+        if !lacking.is_empty() {
+            return Err(Failure::usage(anyhow!(
+                "{table} cannot be read again: {} of {}'s primary key carry no source column, so its rows cannot be compared \
+                 with the source's. Read the source into a new history (another `name`, another `sink.table`)",
+                lacking.join(", "),
+                config.sink.table
+            )));
+        }
+    }
+    let position = mysql::read_again(&position, table)
+        .map_err(|why| Failure::outside(anyhow!("{table} cannot be read again: {why}")))?;
+    let checkpoint = Checkpoint { source: assemble::source_identity(config), position };
+    sink.commit(&Load::empty(checkpoint)).await.map_err(|error| Failure::sink(error, false))?;
+    let about = "the next `hindsight run` reads it again, before it goes on with the log".to_owned();
+    Ok(ResnapshotAnswer { table: table.to_owned(), about })
+}
