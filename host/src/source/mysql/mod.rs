@@ -28,7 +28,6 @@ pub use connect::{Server, Tls, Unusable};
 pub use gtid_set::GtidSet;
 pub use position::{Place, read_again};
 use session::{Connect, Session};
-pub use snapshot::SnapshotSettings;
 use snapshot::filter::Filter;
 use snapshot::reading::Reading;
 pub use snapshot::{Explained, SnapshotSettings, explain};
