@@ -84,9 +84,12 @@ fn begins(mysql: &MysqlConfig) -> String {
     if !initial {
         return format!("{} (without a checkpoint; no snapshot)", mysql.start);
     }
-    let how = if consistent { "in one read view" } else { "in chunks" };
+    let how = match consistent {
+        true => "each table in one read view".to_owned(),
+        false => format!("in chunks by {readers} readers"),
+    };
     let pace = rows_per_second.map(|rows| format!(", at most {} a second", output::grouped(rows))).unwrap_or_default();
-    format!("with the rows that are there, read {how} by {readers} readers{pace} (without a checkpoint)")
+    format!("with the rows that are there, read {how}{pace} (without a checkpoint)")
 }
 
 fn json_of(config: &Config, component: &Component) -> serde_json::Value {

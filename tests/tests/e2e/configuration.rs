@@ -121,14 +121,22 @@ fn live(more: &str) -> (&'static str, String) {
 }
 
 #[test]
-fn a_live_source_never_starts_without_a_word_about_the_rows_that_are_there() {
+fn a_live_source_says_how_it_begins() {
     for (more, words) in [
-        ("", "snapshot = \"initial\" (the default) is not built yet"),
-        ("snapshot = \"initial\"", "snapshot = \"initial\" is not built yet"),
-        ("snapshot = \"when-needed\"", "snapshot = \"when-needed\" is not built yet"),
+        ("", "with the rows that are there, read in chunks by 2 readers (without a checkpoint)"),
+        ("snapshot = \"initial\"\nsnapshot-mode = \"consistent\"", "read each table in one read view (without"),
+        (
+            "snapshot = \"when-needed\"\nsnapshot-readers = 4\nsnapshot-rows-per-second = 50000",
+            "read in chunks by 4 readers, at most 50,000 a second (without",
+        ),
+        ("snapshot = \"never\"\nstart = \"now\"", "now (without a checkpoint; no snapshot)"),
     ] {
+        let folder = Folder::new();
         let (files, server) = live(more);
-        refused((files, &server), &[words, "write snapshot = \"never\""]);
+        folder.write("hindsight.toml", LEAST.replace(files, &server));
+        let answer = hindsight(&folder, &["validate"]);
+        assert_eq!(answer.exit, Some(0), "{more}: {}", answer.err);
+        assert!(answer.out.contains(words), "{words:?} is not in:\n{}", answer.out);
     }
 }
 
@@ -143,7 +151,20 @@ fn keys_of_a_live_source_are_checked() {
         ("tls = \"require\"", &["did you mean \"required\"?"]),
         ("tls-ca = \"ca.pem\"", &["`tls-ca` does not go with tls = \"preferred\"", "verify-identity"]),
         ("server-id = 0", &["`server-id` of [source] is a number between 1 and 4294967295"]),
-        ("on-lost-position = \"resnapshot\"", &["on-lost-position = \"resnapshot\" is not built yet"]),
+        ("on-lost-position = \"resnapshoot\"", &["`on-lost-position`", "did you mean \"resnapshot\"?"]),
+        ("snapshot-mode = \"chunk\"", &["`snapshot-mode`", "did you mean \"chunks\"?"]),
+        ("snapshot-readers = 0", &["`snapshot-readers` of [source] is a number between 1 and 32", "connections"]),
+        ("snapshot-readers = 33", &["`snapshot-readers` of [source] is a number between 1 and 32"]),
+        (
+            "snapshot-chunk-rows = 0",
+            &["`snapshot-chunk-rows` of [source] is a number between 1 and 1000000", "at once"],
+        ),
+        ("snapshot-chunk-rows = \"8k\"", &["`snapshot-chunk-rows` of [source] is a number between 1 and 1000000"]),
+        (
+            "snapshot-rows-per-second = -1",
+            &["`snapshot-rows-per-second` of [source] is a number between 1 and", "leave it out for no limit"],
+        ),
+        ("snapshot-pace = 1", &["unknown key `snapshot-pace` in [source]"]),
         ("files = [\"x\"]", &["`files` does not go with kind = \"mysql\""]),
     ] {
         let (files, server) = live(&format!("snapshot = \"never\"\n{more}"));
@@ -183,6 +204,11 @@ fn keys_of_a_live_source_do_not_go_with_recorded_files() {
         ("snapshot", "\"never\"", "no server to read a first state from"),
         ("start", "\"now\"", "reading starts at the first file's beginning"),
         ("heartbeat", "\"1s\"", "recorded files are read without a server"),
+        ("on-lost-position", "\"fail\"", "recorded files are read without a server"),
+        ("snapshot-mode", "\"chunks\"", "recorded files are read without a server"),
+        ("snapshot-readers", "2", "recorded files are read without a server"),
+        ("snapshot-chunk-rows", "100", "recorded files are read without a server"),
+        ("snapshot-rows-per-second", "100", "recorded files are read without a server"),
     ] {
         let line = format!("files = [\"x\"]\n{key} = {value}");
         refused(
@@ -266,7 +292,17 @@ fn what_init_writes_validates_unchanged_and_is_not_overwritten_by_chance() {
     let live = std::fs::read_to_string(folder.path().join("live.toml")).expect("init wrote the file");
     let answer = hindsight(&folder, &["validate", "live.toml"]);
     assert_eq!((answer.exit, answer.out.lines().next()), (Some(0), Some("live.toml is valid")), "{}", answer.err);
-    let commented = ["time-zone", "tls =", "heartbeat", "limits"];
+    let commented = [
+        "time-zone",
+        "tls =",
+        "heartbeat",
+        "limits",
+        "start",
+        "snapshot-mode",
+        "snapshot-readers",
+        "snapshot-chunk-rows",
+        "on-lost-position",
+    ];
     let live = commented.iter().fold(live, |live, key| live.replace(&format!("\n#{key}"), &format!("\n{key}")));
     folder.write("live.toml", live);
     assert_eq!(hindsight(&folder, &["validate", "live.toml"]).out, answer.out);

@@ -92,6 +92,7 @@ impl Check {
         let Verdict::Refused { why, remedy } = &self.verdict else { return None };
         let what = match self.name {
             RIGHTS => format!("source {host}: {why}"),
+            TABLES => format!("source {host}: {}: {why}", self.found),
             name => format!("source {host} has {name}={}: {why}", self.found),
         };
         Some(match remedy {
