@@ -1,14 +1,18 @@
 //! Turns a configuration into concrete parts. The only place that names implementations.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use crate::config::{ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SourceKind};
-use crate::event::Position;
+use crate::civil::Zone;
+use crate::config::{
+    ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceConfig, SourceKind,
+};
+use crate::envelope::{Events, Origin};
+use crate::event::{Position, TableSchema};
 use crate::failure::{Failure, Outcome};
 use crate::history::Checkpoint;
 use crate::judge::Stage;
@@ -16,6 +20,7 @@ use crate::ledger::{Ledger, Reason, RuleVersion};
 use crate::pipeline::{Opening, Pipeline};
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
 use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
+use crate::source::mysql::SnapshotSettings;
 use crate::source::mysql::{End, Server};
 use crate::source::{
     BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter,
@@ -50,6 +55,42 @@ pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
     parts_over(config, rule, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
 }
 
+/// What `capture` runs on.
+pub struct CaptureParts {
+    pub source: Box<dyn Source>,
+    /// Says by what an entity is told; never decides.
+    pub rule: Box<dyn Rule>,
+    pub events: Events,
+    /// As checkpoints name the source.
+    pub identity: String,
+}
+
+/// Loads the rule, opens the file, and opens the source where the file's last checkpoint says. The source's times are UTC:
+/// whoever reads the events applies the zone.
+pub async fn capture_parts(config: &Config, to: &Path, end: End) -> Outcome<CaptureParts> {
+    let (component, version) = configured(config)?;
+    let rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
+    let identity = source_identity(config);
+    let events = Events::open(to, Origin { pipeline: &config.name, source: &identity, zone: Zone::UTC })?;
+    let in_utc = SourceConfig { zone: Zone::UTC, ..config.source.clone() };
+    let in_utc = Config { source: in_utc, ..config.clone() };
+    // Another reader than `run`, and than a capture to another file.
+    let place = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
+    let reader = format!("{} capture {}", self::identity(config), place.display());
+    let start = events.checkpoint().map(|checkpoint| &checkpoint.position);
+    let deciding = (version, limits(&config.rule.limits));
+    let Opened { source, .. } = source(&in_utc, start, end, &reader, deciding).await?;
+    Ok(CaptureParts { source, rule: Box::new(rule), events, identity })
+}
+
+/// The file that `run` writes events to, at the checkpoint that the pipeline goes on from.
+pub fn events_beside(config: &Config, file: &Path, pipeline: &Pipeline) -> Outcome<Events> {
+    let Pipeline { source, start, .. } = pipeline;
+    let checkpoint = start.clone().map(|position| Checkpoint { source: source.clone(), position });
+    let origin = Origin { pipeline: &config.name, source, zone: config.source.zone.clone() };
+    Ok(Events::beside(file, origin, checkpoint)?)
+}
+
 async fn parts_over(
     config: &Config,
     (component, configured): (Component, Arc<RuleVersion>),
@@ -65,8 +106,9 @@ async fn parts_over(
     };
     pipeline.start = start(standing.checkpoint, config)?;
     let opening = opening(standing.ledger, component, configured, config)?;
-    let (source, source_state) = source(config, pipeline.start.as_ref(), end, identity).await?;
-    Ok(Parts { source, source_state, resnapshot: None, opening, sink, pipeline })
+    let rule = (opening.version.clone(), limits(&config.rule.limits));
+    let Opened { source, state, resnapshot } = source(config, pipeline.start.as_ref(), end, identity, rule).await?;
+    Ok(Parts { source, source_state: state, resnapshot, opening, sink, pipeline })
 }
 
 /// A pipeline's history that nobody writes now, and how far it is.
@@ -184,12 +226,21 @@ fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
     Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
 }
 
-async fn source(
+/// A source, and what is asked of it beside its batches.
+pub struct Opened {
+    pub source: Box<dyn Source>,
+    pub state: watch::Receiver<SourceState>,
+    pub resnapshot: Option<mpsc::Sender<Resnapshot>>,
+}
+
+/// `rule`: which one decides, and its limits: its entity key says how tables are cut.
+pub async fn source(
     config: &Config,
     start: Option<&Position>,
     end: End,
     identity: &str,
-) -> Outcome<(Box<dyn Source>, watch::Receiver<SourceState>)> {
+    rule: (Arc<RuleVersion>, Limits),
+) -> Outcome<Opened> {
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
     match &config.source.kind {
         SourceKind::BinlogFile { files } => {
@@ -197,7 +248,7 @@ async fn source(
             let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
             // Files are always there.
             let (_, state) = watch::channel(SourceState::Connected("files".into()));
-            Ok((Box::new(source), state))
+            Ok(Opened { source: Box::new(source), state, resnapshot: None })
         }
         SourceKind::Mysql(mysql) => {
             let settings = MysqlSettings {
@@ -205,6 +256,7 @@ async fn source(
                 tables,
                 zone: config.source.zone.clone(),
                 start: mysql.start.clone(),
+                snapshot: snapshot_settings(config, &mysql.snapshot, rule),
                 heartbeat: mysql.heartbeat,
                 reader: MysqlSettings::reader(identity, mysql.server_id),
                 pipeline: config.name.clone(),
@@ -213,9 +265,38 @@ async fn source(
                 batch_bytes_max: BATCH_BYTES_MAX,
             };
             let source = Mysql::open(settings, start).await.map_err(|error| Failure::source(error, false))?;
-            let state = source.state();
-            Ok((Box::new(source), state))
+            let (state, resnapshot) = (source.state(), Some(source.resnapshot()));
+            Ok(Opened { source: Box::new(source), state, resnapshot })
         }
+    }
+}
+
+/// The same by the rule that the configuration names.
+pub fn configured_snapshot(config: &Config, snapshot: &SnapshotConfig) -> Outcome<SnapshotSettings> {
+    let (_, version) = configured(config)?;
+    Ok(snapshot_settings(config, snapshot, (version, limits(&config.rule.limits))))
+}
+
+/// How rows are read that are there already: by the entity key of the rule that will decide them.
+pub fn snapshot_settings(
+    config: &Config,
+    snapshot: &SnapshotConfig,
+    (version, limits): (Arc<RuleVersion>, Limits),
+) -> SnapshotSettings {
+    let entity_key = move |tables: &[Arc<TableSchema>]| {
+        let component = Component::load(&version.origin, &version.component, limits.clone());
+        let rule = component.and_then(|component| WasmRule::new(component, version.settings.clone()));
+        let plan = rule.and_then(|mut rule| rule.configure(tables)).map_err(|error| error.to_string())?;
+        Ok(plan.tables.iter().map(|table| table.entity_key.clone()).collect())
+    };
+    SnapshotSettings {
+        initial: snapshot.initial,
+        on_lost_position: snapshot.on_lost_position,
+        consistent: snapshot.consistent,
+        readers: snapshot.readers,
+        chunk_rows: snapshot.chunk_rows.unwrap_or(config.rule.limits.batch_changes),
+        rows_per_second: snapshot.rows_per_second,
+        entity_key: Arc::new(entity_key),
     }
 }
 

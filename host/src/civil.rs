@@ -172,6 +172,17 @@ impl Zone {
         let Ok(instant) = Timestamp::from_duration_checked(instant_us) else { return instant_us };
         instant_us + i64::from(self.0.to_offset(instant).seconds()) * MICROS_PER_SECOND
     }
+
+    /// The instant at which this zone's clock shows a time, both in microseconds. Of an hour that is there twice, when
+    /// summer time ends, the first one.
+    pub fn instant(&self, wall_us: i64) -> i64 {
+        if self.0 == TimeZone::UTC {
+            return wall_us;
+        }
+        let Ok(wall) = Timestamp::from_duration_checked(wall_us) else { return wall_us };
+        let shown = self.0.to_ambiguous_timestamp(Offset::UTC.to_datetime(wall)).compatible();
+        shown.map_or(wall_us, |instant| instant.as_microsecond())
+    }
 }
 
 /// jiff's range is wider than MySQL's; an instant outside it keeps UTC.

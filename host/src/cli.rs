@@ -51,6 +51,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Read the source and write the history, from the checkpoint on: a live server for ever, files to their end.
     Run(Run),
+    /// Read the source and write its change events to a file, from the file's last checkpoint on; no history is touched.
+    Capture(Capture),
     /// Show where a running pipeline stands.
     Status(Ask),
     /// Let a running pipeline finish its batch, and take no other.
@@ -139,6 +141,27 @@ pub struct Run {
     /// Take no batch until `hindsight resume`.
     #[arg(long)]
     pub paused: bool,
+    /// End with the last transaction that the source has at the start; a live source is else followed for ever.
+    #[arg(long)]
+    pub to_end: bool,
+    /// Say how the rows that are in the tables already would be read, statement by statement, and end.
+    #[arg(long)]
+    pub explain: bool,
+    /// Also write the change events that are decided to this file, as `capture` does.
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hindsight capture item-assets.toml --to events.jsonl --to-end")]
+pub struct Capture {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The file: a JSON line for each event, and for each checkpoint. It is made where it is not there.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
     /// End with the last transaction that the source has at the start; a live source is else followed for ever.
     #[arg(long)]
     pub to_end: bool,

@@ -96,6 +96,8 @@ pub enum Snapshot {
     /// Its rows ([`Op::Read`]) are compared with the history, which may hold them already. All of an entity's rows of one
     /// table come in one batch.
     Again,
+    /// As [`Snapshot::Anew`] for a snapshot that is compared: which rows it has met so far counts no more.
+    AgainBegins,
     /// Every row of every captured table was in a batch of [`Snapshot::Again`], the last ones of this table ([`Batch::tables`]):
     /// what else the history holds as current is gone from the source, as of this wall clock (microseconds, in the source's
     /// time zone). Handed out once for all tables, as a history row does not say which one it came from; again after every

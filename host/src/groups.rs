@@ -63,33 +63,46 @@ pub fn group<'a>(batch: &'a Batch, plan: &Plan) -> Result<(Groups<'a>, Vec<NoEnt
         let number = number as u32;
         require_columns(batch, change, plan)?;
         let key = &plan.tables[change.table as usize].entity_key;
-        let (before, after) = (batch.before(change), batch.after(change));
-        let (old, new) = match change.op {
-            Op::Create | Op::Read => (None, after),
-            Op::Delete => (before, None),
-            Op::Update => (before, after),
-        };
-        let keyed = |row: &Row<'_>| has_key(*row, key);
-        match (old, new) {
-            (Some(old), Some(new)) if keyed(&old) && keyed(&new) => {
-                if key.iter().any(|&column| old.get(column) != new.get(column)) {
-                    if change.sides != Sides::After {
-                        grouping.place(old, key, Entry { change: number, moved: Moved::Leaves });
-                    }
-                    if change.sides != Sides::Before {
-                        grouping.place(new, key, Entry { change: number, moved: Moved::Arrives });
-                    }
-                } else {
-                    grouping.place(new, key, Entry { change: number, moved: Moved::Stays });
+        match entities(batch, change, key) {
+            Ok(seen) => {
+                for (row, moved) in seen.into_iter().flatten() {
+                    grouping.place(row, key, Entry { change: number, moved });
                 }
             }
-            (Some(row), None) | (None, Some(row)) if keyed(&row) => {
-                grouping.place(row, key, Entry { change: number, moved: Moved::Stays });
-            }
-            _ => no_entity.push(without_entity(batch, number, key, old.filter(keyed).or(new.filter(keyed)))),
+            Err(entity) => no_entity.push(without_entity(batch, number, key, entity)),
         }
     }
     Ok((grouping.finish(batch), no_entity))
+}
+
+/// The entities that a change is for, in order, each by the row that names it. Two where it moves a row between them.
+///
+/// # Errors
+/// The key is NULL on a side; gives the row of the side that has one.
+pub fn entities<'a>(
+    batch: &'a Batch,
+    change: &Change,
+    key: &[usize],
+) -> Result<[Option<(Row<'a>, Moved)>; 2], Option<Row<'a>>> {
+    let (before, after) = (batch.before(change), batch.after(change));
+    let (old, new) = match change.op {
+        Op::Create | Op::Read => (None, after),
+        Op::Delete => (before, None),
+        Op::Update => (before, after),
+    };
+    let keyed = |row: &Row<'_>| key.iter().all(|&column| row.get(column) != Value::Null);
+    match (old, new) {
+        (Some(old), Some(new)) if keyed(&old) && keyed(&new) => {
+            if key.iter().all(|&column| old.get(column) == new.get(column)) {
+                return Ok([Some((new, Moved::Stays)), None]);
+            }
+            let leaves = (change.sides != Sides::After).then_some((old, Moved::Leaves));
+            let arrives = (change.sides != Sides::Before).then_some((new, Moved::Arrives));
+            Ok([leaves, arrives])
+        }
+        (Some(row), None) | (None, Some(row)) if keyed(&row) => Ok([Some((row, Moved::Stays)), None]),
+        _ => Err(old.filter(keyed).or(new.filter(keyed))),
+    }
 }
 
 impl<'a> Groups<'a> {
@@ -196,10 +209,6 @@ fn without_entity(batch: &Batch, change: u32, key: &[usize], entity: Option<Row<
         entity: entity.map(|row| key_text(key.iter().map(|&column| row.get(column)))),
         reason: format!("the entity key ({}) is NULL{side}", names.join(", ")),
     }
-}
-
-fn has_key(row: Row<'_>, key: &[usize]) -> bool {
-    key.iter().all(|&column| row.get(column) != Value::Null)
 }
 
 fn key_text<'v>(values: impl Iterator<Item = Value<'v>>) -> String {

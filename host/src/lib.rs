@@ -15,6 +15,7 @@ pub mod config;
 pub mod control;
 pub mod crash;
 pub mod document;
+pub mod envelope;
 pub mod event;
 pub mod failure;
 pub mod groups;

@@ -9,7 +9,7 @@ use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
 use hindsight::commands::{
-    audit, doctor, dry_run, query, resnapshot, rule_list, rule_test, run, running, swap, validate,
+    audit, capture, doctor, dry_run, explain, query, resnapshot, rule_list, rule_test, run, running, swap, validate,
 };
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
@@ -38,9 +38,14 @@ fn dispatch(command: Command) -> Outcome<()> {
     };
     match command {
         Command::Run(args) => {
+            if args.explain {
+                return runtime()?.block_on(explain::explain(&Config::load(&args.file.config)?, args.json.json));
+            }
             let end = if args.to_end { End::AsOpened } else { End::Never };
-            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.paused, args.json.json))
+            let (events, json) = (args.events.as_deref(), args.json.json);
+            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.paused, events, json))
         }
+        Command::Capture(args) => runtime()?.block_on(capture::capture(&args)),
         Command::Status(args) => runtime()?.block_on(running::status(&args)),
         Command::Pause(args) => runtime()?.block_on(running::pause(&args)),
         Command::Resume(args) => runtime()?.block_on(running::resume(&args)),

@@ -72,8 +72,12 @@ pub struct Status {
     pub paused: bool,
 }
 
+/// Sees what is decided.
+pub type Tap<'a> = &'a mut (dyn FnMut(&Batch, Option<&Plan>, &Checkpoint) -> Outcome<()> + Send);
+
 /// Runs until the source ends or is told to stop. `watch` is called at every batch edge: at the start, after every
-/// commit, and when the pipeline was paused, resumed or given another rule.
+/// commit, and when the pipeline was paused, resumed or given another rule. `tap` is called with what was decided, before
+/// it is committed: after a kill it may have been given one more than the sink.
 ///
 /// # Errors
 /// Everything that cannot be decided or committed stops the pipeline at its last commit; nothing of the failing batch
@@ -84,12 +88,13 @@ pub async fn run(
     sink: &mut dyn Sink,
     pipeline: &Pipeline,
     switches: Switches,
+    tap: Tap<'_>,
     mut watch: impl FnMut(Status),
 ) -> Outcome<Summary> {
     let Switches { mut stop, mut paused, mut exchanges } = switches;
     let mut batches = read_ahead(source);
     let (slot, position) = (Slot::new(opening), pipeline.start.clone());
-    let mut run = Run { slot, sink, pipeline, position, summary: Summary::default() };
+    let mut run = Run { slot, sink, pipeline, position, summary: Summary::default(), tap };
     loop {
         let edge = Instant::now();
         let is_paused = *paused.borrow_and_update();
@@ -140,6 +145,7 @@ struct Run<'a> {
     /// What is committed.
     position: Option<Position>,
     summary: Summary,
+    tap: Tap<'a>,
 }
 
 impl Run<'_> {
@@ -148,6 +154,7 @@ impl Run<'_> {
         match batch.snapshot {
             None => self.commit(batch, None, after, begun).await,
             Some(Snapshot::Anew) => self.commit(batch, Some(SnapshotStep::Anew), after, begun).await,
+            Some(Snapshot::AgainBegins) => self.commit(batch, Some(SnapshotStep::Ends), after, begun).await,
             Some(Snapshot::Again) => {
                 let Some(plan) = self.slot.shared_plan() else { return self.commit(batch, None, after, begun).await };
                 let found = again::compare(batch, &plan, self.sink).await?;
@@ -187,6 +194,7 @@ impl Run<'_> {
             if self.slot.plan().is_some() || self.slot.has_exchanged() {
                 load.turns = self.slot.turns(&self.position);
             }
+            (self.tap)(batch, self.slot.plan(), &load.checkpoint)?;
             let committing = Instant::now();
             self.sink.commit(&load).await.map_err(|error| Failure::sink(error, begun))?;
             self.summary.stages.commit += committing.elapsed();
@@ -234,10 +242,10 @@ impl Run<'_> {
     }
 }
 
-type Next = Result<Option<(Batch, Position)>, SourceError>;
+pub(crate) type Next = Result<Option<(Batch, Position)>, SourceError>;
 
 /// The source in a task of its own, so that reading and committing overlap.
-fn read_ahead(mut source: Box<dyn Source>) -> mpsc::Receiver<Next> {
+pub(crate) fn read_ahead(mut source: Box<dyn Source>) -> mpsc::Receiver<Next> {
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     tokio::spawn(async move {
         loop {

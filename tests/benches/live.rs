@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hindsight::civil::Zone;
-use hindsight::source::mysql::{End, Server};
+use hindsight::source::mysql::{End, Server, SnapshotSettings};
 use hindsight::source::{BinlogFile, BinlogFileSettings, Mysql as MysqlSource, MysqlSettings, Source, TableFilter};
 use hindsight::source::{Start, Tls};
 use hindsight_tests::asset_log::{AssetLog, TABLE};
@@ -115,6 +115,7 @@ fn read_live(server: &Mysql, changes: u64) -> u64 {
         tables: TableFilter::parse(&[TABLE]).expect("a table's name"),
         zone: Zone::UTC,
         start: Start::Earliest,
+        snapshot: SnapshotSettings::never(),
         heartbeat: Duration::from_secs(5),
         reader: MysqlSettings::reader("the bench", None),
         pipeline: "bench".into(),

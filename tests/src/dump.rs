@@ -23,6 +23,8 @@ pub struct Dumped {
     /// `database.table`
     pub table: String,
     pub op: Op,
+    /// Of its transaction, as the server prints it; none without GTIDs.
+    pub gtid: Option<String>,
     /// Commit time where it was committed first, microseconds since 1970, UTC.
     pub time_us: i64,
     /// Its transaction, counted from 0, and the byte at which that ends.
@@ -50,7 +52,8 @@ impl Dump {
 }
 
 impl Dumped {
-    fn reference(&self) -> Change {
+    /// A change of a table like `shop.item_assets`, in the oracle's form.
+    pub fn reference(&self) -> Change {
         let row = |image: &Vec<Value>| {
             let [id, owner, info, registered] = &image[..] else { panic!("not the reference table: {image:?}") };
             let number = |value: &Value| value.as_ref().map(|text| text.parse().expect("an INT"));
@@ -79,6 +82,7 @@ struct Reading {
     n_transactions: usize,
     /// Changes before this one belong to whole transactions.
     whole: usize,
+    gtid: Option<String>,
     time_us: i64,
     /// Where the last event ends that was printed.
     end: u64,
@@ -101,6 +105,9 @@ impl Reading {
             if let Some(time_us) = number_after(line, "original_committed_timestamp=") {
                 self.time_us = time_us as i64;
             }
+        } else if let Some(next) = line.strip_prefix("SET @@SESSION.GTID_NEXT= '") {
+            let gtid = next.split('\'').next().expect("a piece at least");
+            self.gtid = gtid.contains(':').then(|| gtid.to_owned());
         } else if line.starts_with("COMMIT") {
             self.commit();
         }
@@ -117,8 +124,9 @@ impl Reading {
             _ => panic!("mysqlbinlog prints a line that is not known: {line}"),
         };
         let table = table.replace('`', "");
-        let (time_us, transaction) = (self.time_us, self.n_transactions);
-        self.changes.push(Dumped { table, op, time_us, transaction, transaction_end: 0, before: None, after: None });
+        let (gtid, time_us, transaction) = (self.gtid.clone(), self.time_us, self.n_transactions);
+        let (before, after) = (None, None);
+        self.changes.push(Dumped { table, op, gtid, time_us, transaction, transaction_end: 0, before, after });
     }
 
     fn image(&mut self, after: bool) {
@@ -160,11 +168,35 @@ fn plain(value: &str, kind: &str) -> Value {
         return None;
     }
     let plain = match value.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
-        Some(text) => text,
+        Some(text) => unescaped(text),
         // An integer below zero has its unsigned reading behind it.
-        None => value.split_once(" (").map_or(value, |(signed, _)| signed),
+        None => value.split_once(" (").map_or(value, |(signed, _)| signed).to_owned(),
     };
-    Some(if kind.starts_with("DATE ") { plain.replace(':', "-") } else { plain.to_owned() })
+    Some(if kind.starts_with("DATE ") { plain.replace(':', "-") } else { plain })
+}
+
+/// `it\'s`, `a \\ b`, `\n`, and `\x1a` for what has no letter.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::new();
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        plain.push(match (char, chars.as_str()) {
+            ('\\', rest) if rest.starts_with('x') => {
+                let number = chars.by_ref().take(3).skip(1).collect::<String>();
+                char::from(u8::from_str_radix(&number, 16).expect("two hex digits"))
+            }
+            ('\\', _) => match chars.next().expect("something is escaped") {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                '0' => '\0',
+                char if char.is_ascii_alphanumeric() => panic!("mysqlbinlog escapes what is not known here: {text}"),
+                char => char,
+            },
+            _ => char,
+        });
+    }
+    plain
 }
 
 /// The number right behind `word`.

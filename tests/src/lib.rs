@@ -1,12 +1,16 @@
 //! The harness of the tests: the program and servers from outside, the oracle, contract suites, what benches need.
 
+pub mod account;
 pub mod asset_log;
 pub mod binlog;
+pub mod captured;
 pub mod components;
 pub mod contract;
 pub mod dump;
+pub mod events;
 pub mod forged;
 pub mod generator;
+pub mod gtids;
 pub mod linked_in;
 pub mod live;
 pub mod measured;
@@ -23,3 +27,4 @@ pub mod served_log;
 pub mod steps;
 pub mod tables;
 pub mod wall_clock;
+pub mod writers;

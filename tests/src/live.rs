@@ -24,6 +24,8 @@ pub struct Live<'a> {
     pub urls: Vec<String>,
     pub table: &'a str,
     pub start: &'a str,
+    /// The lines of `[source]` that say when and how rows are read that are there already.
+    pub snapshot: &'a str,
     /// More lines of `[source]`.
     pub source: &'a str,
     /// Changes a batch.
@@ -37,6 +39,7 @@ impl Default for Live<'_> {
             urls: Vec::new(),
             table: "shop.item_assets",
             start: "earliest",
+            snapshot: "snapshot = \"never\"",
             source: "",
             batch: 8192,
         }
@@ -58,11 +61,11 @@ impl Live<'_> {
 
     /// The same in a folder that has a history already.
     pub fn configure(&self, place: &Place) {
-        let Live { rule, urls, table, start, source, batch } = self;
+        let Live { rule, urls, table, start, snapshot, source, batch } = self;
         let component = rule.component();
         let text = format!(
             "name = \"item-assets\"\n\
-             [source]\nkind = \"mysql\"\nurl = {urls:?}\ntables = [{table:?}]\nsnapshot = \"never\"\nstart = {start:?}\n{source}\n\
+             [source]\nkind = \"mysql\"\nurl = {urls:?}\ntables = [{table:?}]\n{snapshot}\nstart = {start:?}\n{source}\n\
              [rule]\ncomponent = {component:?}\nlimits = {{ batch = {batch} }}\n\
              [sink]\npath = \"history.db\"\ntable = {TABLE:?}\n\
              [control]\nlisten = \"127.0.0.1:0\"\n"
@@ -92,7 +95,13 @@ impl Place {
     /// The same with something set for the process.
     #[track_caller]
     pub fn follow_with(&self, set: impl FnOnce(&mut Command)) -> Running {
-        let mut command = self.0.command(&["run", "--json", "--log-format", "json"]);
+        self.start(&["run", "--json", "--log-format", "json"], set)
+    }
+
+    /// Starts a command that goes on until it is ended.
+    #[track_caller]
+    pub fn start(&self, arguments: &[&str], set: impl FnOnce(&mut Command)) -> Running {
+        let mut command = self.0.command(arguments);
         set(&mut command);
         Running::of(command.spawn().expect("run hindsight"))
     }
@@ -174,7 +183,8 @@ pub struct Running {
 }
 
 impl Running {
-    fn of(mut process: Child) -> Self {
+    /// A process whose outputs are kept.
+    pub fn of(mut process: Child) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (stdout, stderr) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
         let kept = lines.clone();

@@ -34,6 +34,14 @@ pub struct Change {
     pub after: Option<Row>,
 }
 
+/// A change as one entity sees it. A snapshot may hold one side of a move already: then only the other one is an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// With both images of a move; never an update of the primary key.
+    pub change: Change,
+    pub side: Side,
+}
+
 /// The setting `on-owner-change`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnOwnerChange {
@@ -102,15 +110,56 @@ pub fn scd2_by_owner(changes: &[Change], on_owner_change: OnOwnerChange) -> Repl
 pub fn scd2_by_owner_onto(table: HistoryTable, changes: &[Change], on_owner_change: OnOwnerChange) -> Replay {
     let mut replay = Replay { table, rejects: Vec::new() };
     for (number, change) in changes.iter().enumerate() {
-        for part in split(change) {
-            replay.apply(number, &part, on_owner_change);
+        for event in events(change) {
+            replay.apply(number, &event, on_owner_change);
         }
     }
     replay
 }
 
+/// The history that `scd2-by-owner` makes of an empty table where each side of a move is an event of its own; the rejects
+/// tell positions in this list.
+pub fn scd2_by_owner_of_events(events: &[Event], on_owner_change: OnOwnerChange) -> Replay {
+    let mut replay = Replay::default();
+    for (number, event) in events.iter().enumerate() {
+        replay.apply(number, event, on_owner_change);
+    }
+    replay
+}
+
+/// What a change of the source's log is to the entities: a changed primary key is a delete and a create, and a move is an
+/// event of the entity that the row leaves and one of that at which it arrives.
+pub fn events(change: &Change) -> Vec<Event> {
+    let mut events = Vec::new();
+    for change in split(change) {
+        let owner = |row: &Option<Row>| row.as_ref().and_then(|row| row.owner);
+        match (owner(&change.before), owner(&change.after)) {
+            (Some(from), Some(to)) if from != to => {
+                events.push(Event { change: change.clone(), side: Side::Leaves });
+                events.push(Event { change, side: Side::Arrives });
+            }
+            _ => events.push(Event { change, side: Side::Stays }),
+        }
+    }
+    events
+}
+
+impl Event {
+    /// Whose event it is; none where the change has no entity at all.
+    pub fn owner(&self) -> Option<i64> {
+        let Change { before, after, .. } = &self.change;
+        let owner = |row: &Option<Row>| row.as_ref().and_then(|row| row.owner);
+        match self.side {
+            Side::Leaves => owner(before),
+            Side::Arrives => owner(after),
+            Side::Stays => owner(before).or(owner(after)),
+        }
+    }
+}
+
 impl Replay {
-    fn apply(&mut self, number: usize, change: &Change, on_owner_change: OnOwnerChange) {
+    fn apply(&mut self, number: usize, event: &Event, on_owner_change: OnOwnerChange) {
+        let Event { change, side } = event;
         match (change.op, &change.before, &change.after) {
             (Op::Create | Op::Read, _, Some(new)) => {
                 let Some(owner) = new.owner else { return self.reject(number, Side::Stays, None, Reason::Owner) };
@@ -123,19 +172,19 @@ impl Replay {
                 Some(owner) => self.close(owner, None, change.time_us),
                 None => self.reject(number, Side::Stays, None, Reason::Owner),
             },
-            (Op::Update, Some(old), Some(new)) => match (old.owner, new.owner) {
-                (Some(from), Some(to)) if from != to => {
+            (Op::Update, Some(old), Some(new)) => match (side, old.owner, new.owner) {
+                (Side::Leaves, Some(from), _) => {
                     if on_owner_change == OnOwnerChange::Close {
                         match id_and_time(new) {
                             Ok((id, end)) => self.close(from, Some(id), end),
                             Err(reason) => self.reject(number, Side::Leaves, Some(from), reason),
                         }
                     }
-                    self.update(number, Side::Arrives, to, new);
                 }
-                (Some(_), Some(owner)) => self.update(number, Side::Stays, owner, new),
+                (Side::Arrives, _, Some(to)) => self.update(number, Side::Arrives, to, new),
+                (_, Some(_), Some(owner)) => self.update(number, Side::Stays, owner, new),
                 // The reject of the side that has an owner, or nobody's.
-                (from, to) => self.reject(number, Side::Stays, from.or(to), Reason::Owner),
+                (_, from, to) => self.reject(number, Side::Stays, from.or(to), Reason::Owner),
             },
             _ => panic!("change {number} lacks an image that its op has: {change:?}"),
         }
@@ -223,37 +272,33 @@ fn count_all<'a>(
     image: fn(Option<&Row>) -> String,
 ) -> CountTable {
     let mut table = CountTable::new();
-    let parts = changes
-        .iter()
-        .enumerate()
-        .flat_map(|(number, change)| split(change).into_iter().map(move |part| (number, part)));
-    for (number, change) in parts {
+    for (number, change) in changes.iter().enumerate() {
         let mark = mark(number).map(|mark| format!("{mark}:")).unwrap_or_default();
-        let owner = |row: &Option<Row>| row.as_ref().and_then(|row| row.owner);
-        match (&change.before, owner(&change.before), owner(&change.after)) {
-            (Some(_), Some(from), Some(to)) if from != to => {
-                count(&mut table, from, &change, 1, &mark, image);
-                count(&mut table, to, &change, 2, &mark, image);
-            }
-            // An update that has an owner on one side only is a reject.
-            (Some(_), None, Some(_)) => {}
-            (Some(_), Some(_), None) if change.op == Op::Update => {}
-            (_, from, to) => {
-                from.or(to).into_iter().for_each(|owner| count(&mut table, owner, &change, 0, &mark, image))
-            }
-        }
+        events(change).iter().for_each(|event| count(&mut table, event, &mark, image));
     }
     table
 }
 
-fn count(
-    table: &mut CountTable,
-    owner: i64,
-    change: &Change,
-    moved: u8,
-    mark: &str,
-    image: fn(Option<&Row>) -> String,
-) {
+/// The table that `count-changes` makes where each side of a move is an event of its own.
+pub fn count_events(events: &[Event]) -> CountTable {
+    let mut table = CountTable::new();
+    events.iter().for_each(|event| count(&mut table, event, "", image_text));
+    table
+}
+
+fn count(table: &mut CountTable, event: &Event, mark: &str, image: fn(Option<&Row>) -> String) {
+    let Event { change, side } = event;
+    let has_owner = |row: &Option<Row>| row.as_ref().is_some_and(|row| row.owner.is_some());
+    // An update that has an owner on one side only is a reject.
+    if change.op == Op::Update && !(has_owner(&change.before) && has_owner(&change.after)) {
+        return;
+    }
+    let Some(owner) = event.owner() else { return };
+    let moved = match side {
+        Side::Stays => 0,
+        Side::Leaves => 1,
+        Side::Arrives => 2,
+    };
     let row = table.entry(owner).or_insert_with(|| CountRow {
         since_us: change.time_us,
         until_us: None,

@@ -13,7 +13,7 @@ pub fn bench(name: Option<&str>, arguments: &[String]) -> Result<()> {
         bail!("there is no benchmark {}; tests/benches has {}", name.unwrap_or("at all"), known.join(", "));
     }
     plugins::plugins(&[])?;
-    if chosen.iter().any(|name| name.as_str() == "live") {
+    if chosen.iter().any(|name| ["live", "snapshot"].contains(&name.as_str())) {
         println!("server: {}", mysql::set_up()?);
     }
     // By name: `cargo bench` alone would also build every unit test once more, in the release profile.

@@ -33,7 +33,8 @@ pub async fn dry_run(args: &DryRun) -> Outcome<()> {
     let notes = Arc::new(Mutex::new(Notes { plan: None, noted: Vec::new(), more: false, limit: args.limit, stop }));
     let rule = Box::new(Noting { rule: opening.rule, notes: notes.clone() });
     let opening = Opening { rule, ..opening };
-    let outcome = pipeline::run(source, opening, sink.as_mut(), &pipeline, switches, |_| {}).await;
+    let outcome =
+        pipeline::run(source, opening, sink.as_mut(), &pipeline, switches, &mut |_, _, _| Ok(()), |_| {}).await;
     let notes = notes.lock().expect("nothing panics with it");
     match notes.plan.as_deref() {
         Some(plan) if args.json.json => output::print(&json_lines(&notes.noted, &plan.history))?,

@@ -1,9 +1,12 @@
 //! What each command does; `cli` says how it is typed.
 
 pub mod audit;
+pub mod capture;
 pub mod doctor;
 pub mod dry_run;
+pub mod explain;
 pub mod init;
+mod progress;
 pub mod query;
 pub mod resnapshot;
 pub mod rule_inspect;
@@ -11,5 +14,6 @@ pub mod rule_list;
 pub mod rule_test;
 pub mod run;
 pub mod running;
+mod signals;
 pub mod swap;
 pub mod validate;

@@ -1,28 +1,32 @@
 //! `hindsight run`: the pipeline from the configured start to the end of its source.
 
-use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::info;
 
+use super::progress::{self, Progress};
+use super::signals::stop_on_signal;
 use crate::assemble::{self, Parts};
 use crate::config::{Config, defaults};
 use crate::control::{Control, Port};
-use crate::event;
+use crate::event::Batch;
 use crate::failure::{Failure, Outcome};
+use crate::history::Checkpoint;
 use crate::metrics::Metrics;
 use crate::output;
 use crate::pipeline::{self, Summary, Switches};
+use crate::rule::Plan;
 use crate::source::TableFilter;
 use crate::source::mysql::End;
 use crate::swap::Manager;
 
 /// Runs to the source's end where it has one, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
-pub async fn run(config: &Config, end: End, paused: bool, json: bool) -> Outcome<()> {
+/// `events`: the file that gets the events of what is decided.
+pub async fn run(config: &Config, end: End, paused: bool, events: Option<&Path>, json: bool) -> Outcome<()> {
     let started = Instant::now();
     // A port that is taken is said before anything is touched.
     let port = match config.control {
@@ -36,6 +40,7 @@ pub async fn run(config: &Config, end: End, paused: bool, json: bool) -> Outcome
         )));
     }
     let Parts { source, source_state, resnapshot, opening, mut sink, pipeline } = assemble::parts(config, end).await?;
+    let mut events = events.map(|file| assemble::events_beside(config, file, &pipeline)).transpose()?;
     info!(
         pipeline = config.name,
         rule = %opening.version,
@@ -71,7 +76,11 @@ pub async fn run(config: &Config, end: End, paused: bool, json: bool) -> Outcome
         metrics.observe(&now);
         status.send_replace(now);
     };
-    let outcome = pipeline::run(source, opening, sink.as_mut(), &pipeline, switches, at_edge).await;
+    let mut tap = |batch: &Batch, plan: Option<&Plan>, checkpoint: &Checkpoint| match &mut events {
+        Some(events) => events.append(batch, plan, checkpoint).map(|_| ()).map_err(Failure::run),
+        None => Ok(()),
+    };
+    let outcome = pipeline::run(source, opening, sink.as_mut(), &pipeline, switches, &mut tap, at_edge).await;
     progress.end();
     let summary = outcome?;
     report(config, &summary, pipeline.start.is_some(), started.elapsed(), json);
@@ -97,18 +106,7 @@ fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, 
         }
         return;
     }
-    if summary.reads > 0 {
-        println!("{} rows of the snapshot: what was in the tables already", output::grouped(summary.reads));
-    }
-    println!(
-        "{} changes in {} transactions: {} inserts, {} updates ({} between entities), {} deletes",
-        output::grouped(summary.changes() - summary.reads),
-        output::grouped(summary.transactions),
-        output::grouped(summary.inserts),
-        output::grouped(summary.updates),
-        output::grouped(summary.moves),
-        output::grouped(summary.deletes),
-    );
+    print!("{}", progress::changes(summary));
     println!(
         "{} history rows written to {} in {}{}",
         output::grouped(summary.rows_upserted + summary.rows_deleted),
@@ -120,64 +118,4 @@ fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, 
         }
     );
     println!("{:.2} s, {} changes a second", elapsed.as_secs_f64(), output::grouped(rate));
-}
-
-const LOG_BAR: &str = "{bar:32} {percent:>3} %  {bytes}/{total_bytes}  {msg}  {eta} left";
-const SNAPSHOT_BAR: &str = "snapshot {bar:32} {percent:>3} %  {human_pos}/{human_len} rows  {per_sec}  {eta} left";
-
-/// A bar on a terminal, nothing elsewhere.
-struct Progress(Option<ProgressBar>);
-
-impl Progress {
-    fn new() -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Progress(None);
-        }
-        Progress(Some(ProgressBar::new(0)))
-    }
-
-    fn show(&self, summary: &Summary) {
-        let (Some(bar), Some(progress)) = (&self.0, summary.progress) else { return };
-        let (template, done, total) = match progress {
-            event::Progress::Log { done_bytes, total_bytes } => (LOG_BAR, done_bytes, total_bytes),
-            // The total is an estimate: a bar is never fuller than full.
-            event::Progress::Snapshot { done_rows, total_rows } => (SNAPSHOT_BAR, done_rows, total_rows.max(done_rows)),
-        };
-        bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
-        bar.set_length(total);
-        bar.set_position(done);
-        bar.set_message(format!("{} changes", output::grouped(summary.changes())));
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// Turns true at the first SIGINT or SIGTERM; the second one ends the process.
-fn stop_on_signal() -> watch::Receiver<bool> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            warn!("cannot listen to signals: SIGINT ends the process at once");
-            return;
-        };
-        let mut signals = 0;
-        loop {
-            tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
-            signals += 1;
-            if signals > 1 {
-                std::process::exit(130);
-            }
-            info!("stopping after the batch in hand; once more to stop at once");
-            if sender.send(true).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::assemble;
-use crate::config::{Config, Instance, SourceKind};
+use crate::config::{Config, Instance, MysqlConfig, SnapshotConfig, SourceKind};
 use crate::document::{Faults, Text};
 use crate::failure::Outcome;
 use crate::output;
@@ -54,7 +54,7 @@ fn text_of(config: &Config, component: &Component) -> String {
             for url in &mysql.urls {
                 line("", format!("  {}", without_secrets(url)));
             }
-            line("start", format!("{} (without a checkpoint; no snapshot)", mysql.start));
+            line("begins", begins(mysql));
             line("tls", mysql.tls.name().into());
             line("heartbeat", format!("{:?}", mysql.heartbeat));
         }
@@ -78,6 +78,17 @@ fn text_of(config: &Config, component: &Component) -> String {
     out
 }
 
+/// Where a pipeline without a checkpoint begins.
+fn begins(mysql: &MysqlConfig) -> String {
+    let SnapshotConfig { initial, consistent, readers, rows_per_second, .. } = mysql.snapshot;
+    if !initial {
+        return format!("{} (without a checkpoint; no snapshot)", mysql.start);
+    }
+    let how = if consistent { "in one read view" } else { "in chunks" };
+    let pace = rows_per_second.map(|rows| format!(", at most {} a second", output::grouped(rows))).unwrap_or_default();
+    format!("with the rows that are there, read {how} by {readers} readers{pace} (without a checkpoint)")
+}
+
 fn json_of(config: &Config, component: &Component) -> serde_json::Value {
     let limits = &config.rule.limits;
     let file = |path: &PathBuf| json!({ "path": path.display().to_string(), "found": path.is_file() });
@@ -89,7 +100,7 @@ fn json_of(config: &Config, component: &Component) -> serde_json::Value {
             "kind": "mysql",
             "url": mysql.urls.iter().map(without_secrets).collect::<Vec<_>>(),
             "start": mysql.start.to_string(),
-            "snapshot": "never",
+            "snapshot": mysql.snapshot.name(),
             "heartbeat_ms": mysql.heartbeat.as_millis() as u64,
             "tls": mysql.tls.name(),
             "tls-ca": mysql.tls_ca.as_ref().map(|path| path.display().to_string()),

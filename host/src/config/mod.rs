@@ -86,6 +86,17 @@ pub struct SnapshotConfig {
     pub rows_per_second: Option<u64>,
 }
 
+impl SnapshotConfig {
+    /// `source.snapshot`, as far as it is not said by `on-lost-position`.
+    pub fn name(&self) -> &'static str {
+        match (self.initial, self.on_lost_position) {
+            (false, _) => "never",
+            (true, false) => "initial",
+            (true, true) => "when-needed",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct RuleConfig {
     pub component: ComponentPlace,

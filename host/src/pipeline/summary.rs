@@ -56,9 +56,11 @@ impl Summary {
     }
 
     /// `busy`: from the edge before the batch to the end of its commit.
-    pub(super) fn count_batch(&mut self, batch: &Batch, busy: Duration) {
+    pub fn count_batch(&mut self, batch: &Batch, busy: Duration) {
         self.batches += 1;
-        self.transactions += batch.transactions.len() as u64;
+        // A chunk of a snapshot is none.
+        let is_logged = !batch.changes.iter().any(|change| change.op == Op::Read);
+        self.transactions += if is_logged { batch.transactions.len() as u64 } else { 0 };
         self.progress = batch.progress;
         self.committed_us = batch.committed_us.or(self.committed_us);
         self.last_batch = busy;

@@ -37,9 +37,34 @@ impl Client {
 
     /// The same for statements that are made while they are read.
     pub fn feed(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<String, String> {
+        Ok(self.run(&[], write)?.0)
+    }
+
+    /// The same where statements may fail with these of the server's error numbers, such as 1213 for a deadlock: the client
+    /// goes on behind them.
+    pub fn feed_through(
+        &self,
+        errors: &[u32],
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<String, String> {
+        let (out, err) = self.run(&["--force"], write)?;
+        let is_expected = |line: &str| errors.iter().any(|number| line.starts_with(&format!("ERROR {number} ")));
+        match err.lines().find(|line| line.starts_with("ERROR") && !is_expected(line)) {
+            Some(line) => Err(line.to_owned()),
+            None => Ok(out),
+        }
+    }
+
+    /// What the client prints on both its outputs.
+    fn run(
+        &self,
+        options: &[&str],
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(String, String), String> {
         let mut client = tool("mysql");
         client.args(["--no-defaults", "--host=127.0.0.1", "--user=root", "--batch", "--skip-column-names"]);
         client.args(["--default-character-set=utf8mb4", "--binary-mode", &format!("--port={}", self.port)]);
+        client.args(options);
         let client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut client = client.map_err(|error| format!("run mysql: {error}"))?;
         let (stdout, stderr) = (client.stdout.take().expect("piped"), client.stderr.take().expect("piped"));
@@ -55,7 +80,7 @@ impl Client {
             return Err(format!("mysql ended with {status}: {err}"));
         }
         written.map_err(|error| format!("write to mysql: {error}"))?;
-        Ok(out)
+        Ok((out, err))
     }
 }
 

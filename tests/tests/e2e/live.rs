@@ -1,5 +1,6 @@
 //! The live source on real servers: killed, frozen, failed over, altered, refused; latency, and how it ends.
 
+mod capture;
 mod contract;
 mod document;
 mod faults;

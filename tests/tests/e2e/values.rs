@@ -10,17 +10,17 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 /// A column beside id, owner_id and registered_at: its declaration, and how the server is asked for it as text.
-type Column = (&'static str, &'static str, Form);
+pub(crate) type Column = (&'static str, &'static str, Form);
 
 #[derive(Clone, Copy)]
-enum Form {
+pub(crate) enum Form {
     Plain,
     Text,
     Datetime,
 }
 use Form::{Datetime, Plain, Text};
 
-const COLUMNS: &[Column] = &[
+pub(crate) const COLUMNS: &[Column] = &[
     ("i1", "TINYINT", Plain),
     ("u1", "TINYINT UNSIGNED", Plain),
     ("i2", "SMALLINT", Plain),
@@ -77,7 +77,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Values for the columns named, each list for as many rows; columns that are not named are NULL.
-const VALUES: &[(&str, &[&str])] = &[
+pub(crate) const VALUES: &[(&str, &[&str])] = &[
     ("i1", &["-128", "-1", "0", "1", "127"]),
     ("u1", &["0", "1", "127", "128", "255"]),
     ("i2", &["-32768", "-1", "0", "1", "32767"]),
@@ -179,7 +179,7 @@ const VALUES: &[(&str, &[&str])] = &[
 ];
 
 /// Dates that MySQL keeps in some modes and that are on no calendar: NULL in the history.
-const NO_DATES: &[(&str, &[&str])] = &[
+pub(crate) const NO_DATES: &[(&str, &[&str])] = &[
     ("da", &["'0000-00-00'", "'2024-00-00'", "'2024-02-00'", "'2023-02-30'", "'2023-02-29'", "'2024-04-31'"]),
     ("dt0", &["'0000-00-00 00:00:00'", "'2024-01-00 00:00:00'", "'2023-02-31 01:02:03'"]),
     ("dt3", &["'0000-00-00 00:00:00.000'", "'2024-01-00 00:00:00.001'"]),
@@ -189,9 +189,9 @@ const NO_DATES: &[(&str, &[&str])] = &[
 ];
 
 /// Rows from here on hold [`NO_DATES`].
-const FIRST_NO_DATE: i64 = 1_000;
+pub(crate) const FIRST_NO_DATE: i64 = 1_000;
 
-fn schema() -> String {
+pub(crate) fn schema() -> String {
     let columns: String = COLUMNS.iter().map(|(name, declared, _)| format!(", {name} {declared}")).collect();
     format!(
         "CREATE DATABASE shop CHARACTER SET utf8mb4; USE shop;
@@ -200,7 +200,7 @@ fn schema() -> String {
 }
 
 /// One row for every value of the longest list.
-fn inserts(values: &[(&str, &[&str])], first_id: i64) -> String {
+pub(crate) fn inserts(values: &[(&str, &[&str])], first_id: i64) -> String {
     let n_rows = values.iter().map(|(_, list)| list.len()).max().unwrap_or(0);
     let row = |row: usize| {
         let present: Vec<_> = values.iter().filter(|(_, list)| row < list.len()).collect();
@@ -215,10 +215,10 @@ fn inserts(values: &[(&str, &[&str])], first_id: i64) -> String {
 }
 
 /// A row's columns by name; None is NULL.
-type Cells = BTreeMap<&'static str, Option<String>>;
+pub(crate) type Cells = BTreeMap<&'static str, Option<String>>;
 
 /// What the server says, in the form in which the history holds it. `zone`: of the session, in which it shows TIMESTAMPs.
-fn selected(server: &Mysql, zone: &str) -> BTreeMap<i64, Cells> {
+pub(crate) fn selected(server: &Mysql, zone: &str) -> BTreeMap<i64, Cells> {
     let expressions: String = COLUMNS
         .iter()
         .map(|(name, _, form)| match form {

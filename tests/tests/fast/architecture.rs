@@ -31,6 +31,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("rows.rs", &["crate::source", "crate::rule", "crate::sink", "crate::pipeline", "crate::config"]),
     ("history.rs", &["crate::source", "crate::rule", "crate::sink", "crate::pipeline", "crate::config"]),
     ("ledger.rs", &["crate::source", "crate::rule", "crate::sink", "crate::pipeline", "crate::config"]),
+    ("envelope/", &["crate::source", "crate::sink", "crate::pipeline", "crate::assemble", "crate::config"]),
     ("pipeline.rs", &["sqlite", "wasm", "binlog", "memory::", "crate::config", "crate::assemble", "crate::control"]),
     ("pipeline/", &["sqlite", "wasm", "binlog", "memory::", "crate::config", "crate::assemble", "crate::control"]),
     ("source/", &["crate::rule", "crate::sink", "crate::pipeline", "crate::assemble", "crate::config"]),

@@ -1,5 +1,6 @@
 //! Tests over the library: no server, no process of the program.
 
+mod account;
 mod again;
 mod architecture;
 mod cases;

@@ -13,7 +13,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use crate::assemble;
-use crate::config::{Config, SourceKind};
+use crate::commands::explain;
+use crate::config::{Config, SnapshotConfig, SourceKind};
 use crate::control::{Client, Unanswered};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
@@ -21,7 +22,7 @@ use crate::history::Standing;
 use crate::ledger::Ledger;
 use crate::output;
 use crate::sink::Snapshot;
-use crate::source::mysql::preflight;
+use crate::source::mysql::{Explained, Server, preflight};
 use crate::source::{BinlogFile, TableFilter};
 use crate::start::{self, Choice};
 use report::{Area, Line, Mark};
@@ -58,14 +59,38 @@ async fn source(config: &Config, position: Option<Position>) -> Outcome<Vec<Area
         SourceKind::BinlogFile { files } => Ok(vec![recorded(config, files, &tables, position)]),
         SourceKind::Mysql(mysql) => {
             let mut areas = Vec::new();
+            let reads_rows = mysql.snapshot.initial && position.is_none();
             for server in assemble::servers(mysql)? {
-                let checks = preflight::survey(&server, &tables, position.as_ref()).await;
-                let lines = checks.into_iter().map(Line::from).collect();
+                let checks = preflight::survey(&server, &tables, position.as_ref(), reads_rows).await;
+                let mut lines: Vec<Line> = checks.into_iter().map(Line::from).collect();
+                let is_fit = lines.iter().all(|line| line.mark != Mark::Red);
+                if is_fit && (reads_rows || mysql.snapshot.on_lost_position) {
+                    lines.extend(snapshot(config, &server, &tables, &mysql.snapshot).await);
+                }
                 areas.push(Area { name: format!("source {}", server.name), lines });
             }
             Ok(areas)
         }
     }
+}
+
+/// How each table's rows would be read.
+async fn snapshot(config: &Config, server: &Server, tables: &TableFilter, how: &SnapshotConfig) -> Vec<Line> {
+    // A rule that does not load is red elsewhere.
+    let Ok(settings) = assemble::configured_snapshot(config, how) else { return Vec::new() };
+    let explained = match explain::ask(server, tables, &settings).await {
+        Ok(explained) => explained,
+        Err(error) => return vec![Line::red("snapshot", "cannot be read", error.to_string())],
+    };
+    let line = |table: Explained| {
+        let found = format!("{}: {}", table.table, explain::how(&table, &settings));
+        let why = "the log is kept from its beginning to its end, and an interruption begins it anew";
+        match table.remedy {
+            Some(remedy) => Line::yellow("snapshot", found, why.to_owned()).with_statement(remedy),
+            None => Line::green("snapshot", found),
+        }
+    };
+    explained.into_iter().map(line).collect()
 }
 
 fn recorded(config: &Config, files: &[PathBuf], tables: &TableFilter, position: Option<Position>) -> Area {

@@ -38,6 +38,15 @@ impl Line {
         Line { mark: Mark::Red, why, ..Line::green(name, found) }
     }
 
+    pub fn yellow(name: &str, found: impl Into<String>, why: String) -> Self {
+        Line { mark: Mark::Yellow, why, ..Line::green(name, found) }
+    }
+
+    /// To be executed on the server.
+    pub fn with_statement(self, statement: String) -> Self {
+        Line { remedy: Some(Remedy::Sql(vec![statement])), ..self }
+    }
+
     pub fn with(self, remedy: &str) -> Self {
         Line { remedy: Some(Remedy::Elsewhere(remedy.to_owned())), ..self }
     }

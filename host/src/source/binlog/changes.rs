@@ -14,7 +14,7 @@ use super::row::{self, Column};
 use super::statement::{self, Statement};
 use super::table_map::{ShapeError, TableMap};
 use crate::civil::Zone;
-use crate::event::{Batch, Gtid, Op, RowChange, Transaction};
+use crate::event::{Batch, Gtid, Op, RowChange, TableSchema, Transaction};
 use crate::rows::Rows;
 use crate::source::{SourceError, TableFilter};
 
@@ -132,6 +132,20 @@ impl Changes {
             committed_us: None,
             maps: FxHashMap::default(),
         }
+    }
+
+    /// The same where these tables were met before.
+    pub fn with_tables(capture: Capture, tables: Vec<Arc<TableSchema>>) -> Self {
+        let mut changes = Changes::new(capture);
+        changes.batch.images = tables.iter().map(|table| Rows::new(table.fields.len())).collect();
+        changes.mark.rows = vec![0; tables.len()];
+        changes.batch.tables = tables;
+        changes
+    }
+
+    /// The tables met so far.
+    pub fn tables(&self) -> &[Arc<TableSchema>] {
+        &self.batch.tables
     }
 
     /// Begins where this much of the next transaction is done: a place that need not be handed out again.

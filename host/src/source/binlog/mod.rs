@@ -2,16 +2,17 @@
 //!
 //! [`BinlogFile`] walks the events; `log` is the files, [`changes`] the batch and the transaction in hand.
 
+pub(super) mod catalog;
 pub(super) mod changes;
-mod charset;
+pub(super) mod charset;
 mod decimal;
 mod frame;
 pub(super) mod header;
 pub(super) mod log;
 mod position;
-mod row;
+pub(super) mod row;
 mod statement;
-mod table_map;
+pub(super) mod table_map;
 
 use std::path::PathBuf;
 

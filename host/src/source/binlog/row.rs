@@ -151,6 +151,12 @@ fn value(image: &mut Bytes<'_>, column: &Column, zone: &Zone, rows: &mut Rows) -
 fn string(image: &mut Bytes<'_>, length: u8, encoding: Text, rows: &mut Rows) -> Result<(), Short> {
     let n = image.le(usize::from(length.min(8)))?;
     let bytes = image.take(usize::try_from(n).map_err(|_| Short)?)?;
+    push_string(bytes, encoding, rows);
+    Ok(())
+}
+
+/// Bytes as they are stored, in the column's character set.
+pub fn push_string(bytes: &[u8], encoding: Text, rows: &mut Rows) {
     match encoding {
         Text::Utf8 => rows.push(utf8(bytes)),
         Text::Binary => rows.push(Value::Bytes(bytes)),
@@ -160,7 +166,6 @@ fn string(image: &mut Bytes<'_>, length: u8, encoding: Text, rows: &mut Rows) ->
             rows.push(if broken { Value::Undecoded } else { Value::Text(&text) });
         }
     }
-    Ok(())
 }
 
 #[inline]

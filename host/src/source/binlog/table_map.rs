@@ -188,12 +188,12 @@ struct Optional {
 
 /// A type code with its metadata.
 #[derive(Clone, Copy, Debug)]
-struct Type {
-    code: u8,
+pub(super) struct Type {
+    pub code: u8,
     /// Length in bytes, precision, or fractional digits; by type.
-    a: u16,
+    pub a: u16,
     /// Scale, or bytes of a length.
-    b: u8,
+    pub b: u8,
 }
 
 fn column_type(code: u8, metadata: &mut Bytes<'_>) -> Result<Type, ShapeError> {
@@ -249,7 +249,8 @@ impl Type {
         matches!(self.code, code::VARCHAR | code::VAR_STRING | code::STRING | code::BLOB | code::VECTOR)
     }
 
-    fn describe(&self, unsigned: bool, charset: Charset) -> (Logical, String, Column) {
+    /// `unsigned` and `charset` matter to numbers and to texts only.
+    pub fn describe(&self, unsigned: bool, charset: Charset) -> (Logical, String, Column) {
         let integer = |name: &str, bytes: u8| match unsigned {
             // All but BIGINT fit int64; one logical type for a column whatever its values.
             true if bytes == 8 => (Logical::UInt64, format!("{name} unsigned"), Column::Unsigned(bytes)),

@@ -16,18 +16,22 @@ mod walk;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::binlog::changes::Capture;
-use super::{Source, SourceError, SourceState, TableFilter};
+use super::{Resnapshot, Source, SourceError, SourceState, TableFilter};
 use crate::civil::Zone;
 use crate::event::{Batch, Position};
 pub use connect::{Server, Tls, Unusable};
 pub use gtid_set::GtidSet;
 pub use position::{Place, read_again};
 use session::{Connect, Session};
+use snapshot::filter::Filter;
+use snapshot::reading::Reading;
+pub use snapshot::{Explained, SnapshotSettings, explain};
+use snapshot::{Progress, tables};
 pub use start::Start;
 use stream::Reader;
 use walk::{Taken, Walk};
@@ -42,6 +46,7 @@ pub struct MysqlSettings {
     pub zone: Zone,
     /// Where to begin without a checkpoint.
     pub start: Start,
+    pub snapshot: SnapshotSettings,
     pub heartbeat: Duration,
     pub reader: Reader,
     /// The pipeline's name, for messages.
@@ -79,6 +84,14 @@ pub struct Mysql {
     handed_out: Instant,
     /// The place it begins at is not handed out yet.
     begins: bool,
+    /// While rows are read that are in the tables already.
+    reading: Option<Reading>,
+    /// Until the log is behind them.
+    filter: Option<Filter>,
+    /// What was read and is not handed out yet.
+    at_hand: Option<(Batch, Position)>,
+    asked: Option<mpsc::Receiver<Resnapshot>>,
+    asks: mpsc::Sender<Resnapshot>,
     failed: Option<SourceError>,
     state: watch::Sender<SourceState>,
 }
@@ -110,14 +123,29 @@ impl Mysql {
             match Session::begin(&settings, server, place.as_ref(), Connect::First).await {
                 Ok((session, begin)) => {
                     info!(source = session.server, gtids = %begin.gtids, "connected");
-                    let mut walk = Walk::new(capture(&settings), begin);
-                    if place.is_none() {
+                    let mut walk = Walk::new(capture(&settings), begin, &[]);
+                    if place.as_ref() != Some(&walk.place) {
                         walk.begins_here();
                     }
                     let last = (settings.end == End::AsOpened).then(|| session.executed.clone());
                     let state = watch::Sender::new(SourceState::Connected(session.server.clone()));
-                    let (session, handed_out, begins) = (Some(session), Instant::now(), place.is_none());
-                    return Ok(Mysql { settings, walk, session, last, handed_out, begins, failed: None, state });
+                    let (asks, asked) = mpsc::channel(1);
+                    let begins = place.as_ref() != Some(&walk.place);
+                    return Ok(Mysql {
+                        settings,
+                        walk,
+                        session: Some(session),
+                        last,
+                        handed_out: Instant::now(),
+                        begins,
+                        reading: None,
+                        filter: None,
+                        at_hand: None,
+                        asked: Some(asked),
+                        asks,
+                        failed: None,
+                        state,
+                    });
                 }
                 Err(reason) => reasons.push(reason.text().to_owned()),
             }
@@ -130,10 +158,19 @@ impl Mysql {
         self.state.subscribe()
     }
 
-    /// Reads until a batch is full, or the server has nothing more right now, or the log ends here.
+    /// Takes requests to read a table again.
+    pub fn resnapshot(&self) -> mpsc::Sender<Resnapshot> {
+        self.asks.clone()
+    }
+
+    /// Reads until a batch is full, or the server has nothing more right now, or the log ends here. Nothing is lost where it is
+    /// given up while it waits.
     async fn fill(&mut self) -> Result<Option<(Batch, Position)>, Trouble> {
         let session = self.session.as_mut().expect("connected before it reads");
         let walk = &mut self.walk;
+        // A snapshot that is asked for begins where the server was then.
+        let waits = walk.place.snapshot.as_ref().is_some_and(Progress::is_reading);
+        let until = if waits { Some(&session.executed) } else { self.last.as_ref() };
         loop {
             let event = match session.stream.ready().await? {
                 Some(event) => event,
@@ -151,7 +188,7 @@ impl Mysql {
             };
             match walk.take(&event)? {
                 Taken::Again => return Err(Trouble::OtherShape),
-                Taken::Whole if self.last.as_ref().is_some_and(|last| last.is_subset_of(&walk.place.gtids)) => {
+                Taken::Whole if until.is_some_and(|until| until.is_subset_of(&walk.place.gtids)) => {
                     return Ok(walk.hand_out_whole());
                 }
                 Taken::Next | Taken::Whole => {}
@@ -171,10 +208,16 @@ impl Mysql {
             let mut reasons = Vec::new();
             for server in &self.settings.servers {
                 match Session::begin(&self.settings, server, Some(&self.walk.place), Connect::Again).await {
-                    Ok((session, _)) => {
+                    Ok((session, place)) => {
                         info!(source = session.server, "connected again");
                         self.state.send_replace(SourceState::Connected(session.server.clone()));
                         self.session = Some(session);
+                        if place != self.walk.place {
+                            // Its position was lost.
+                            self.walk = Walk::new(capture(&self.settings), place, self.walk.tables());
+                            self.walk.begins_here();
+                            (self.begins, self.filter) = (true, None);
+                        }
                         return Ok(());
                     }
                     Err(reason) => {
@@ -201,7 +244,141 @@ impl Mysql {
 
     fn is_done(&self) -> bool {
         let done = |last: &GtidSet| last.is_subset_of(&self.walk.place.gtids);
-        self.last.as_ref().is_some_and(done) && !self.walk.has_whole() && !self.walk.has_moved()
+        let reads = self.walk.place.snapshot.as_ref().is_some_and(Progress::is_reading);
+        // Until the log is behind a snapshot, or it is known that it is, the position still says so.
+        let is_open = self.walk.place.snapshot.is_some() && self.filter.is_none();
+        self.last.as_ref().is_some_and(done) && !reads && !is_open && !self.walk.has_whole() && !self.walk.has_moved()
+    }
+
+    /// The next rows that are in the tables already; none when all are read.
+    async fn read_rows(&mut self) -> Result<Option<(Batch, Position)>, Trouble> {
+        if self.reading.is_none() {
+            let session = self.session.take().expect("connected before it reads");
+            self.reading = Some(Reading::begin(&self.settings, session).await?);
+            self.walk.place.snapshot.as_mut().expect("it is being read").begun = true;
+        }
+        let reading = self.reading.as_mut().expect("begun above");
+        if let Some(batch) = reading.next(&mut self.walk.place).await? {
+            return Ok(Some((batch, Position::from(&self.walk.place))));
+        }
+        // The log is read from where the first row was read, by a session of its own.
+        self.walk = Walk::new(capture(&self.settings), self.walk.place.clone(), reading.schemas());
+        self.reading = None;
+        Ok(None)
+    }
+
+    /// From where the log is behind the snapshot's beginning: what its rows hold is left out.
+    async fn leave_out(&mut self) -> Result<(), Trouble> {
+        let session = self.session.as_mut().expect("connected before it reads");
+        let snapshot = self.walk.place.snapshot.as_ref().expect("a snapshot has ended");
+        if self.settings.end == End::AsOpened {
+            // Rows may hold what was committed since it was opened.
+            self.last = Some(session.executed.union(&snapshot.high()));
+        }
+        let failed = |error: mysql_async::Error| session.of.unusable(&error);
+        let tables = tables::captured(&mut session.conn, &self.settings.tables).await.map_err(failed)??;
+        let cut_by = snapshot::fits(snapshot, &tables, &self.settings.snapshot).map_err(SourceError::Unfit)?;
+        self.filter = Filter::new(snapshot, &tables, cut_by);
+        match &self.filter {
+            Some(filter) if !filter.high.is_subset_of(&self.walk.place.gtids) => {
+                self.walk.held = Some(filter.high.clone());
+            }
+            _ => {
+                (self.filter, self.walk.place.snapshot) = (None, None);
+                self.walk.begins_here();
+            }
+        }
+        info!("all rows that were there are read; going on with the log behind them");
+        Ok(())
+    }
+
+    /// What was read, without what the snapshot's rows hold already.
+    async fn filtered(&mut self) -> Result<(Batch, Position), Trouble> {
+        if let (Some(filter), Some((batch, _))) = (&mut self.filter, &mut self.at_hand) {
+            let server = self.session.as_ref().map_or(&self.settings.servers[0], |session| &session.of);
+            filter.apply(batch, server).await?;
+            batch.cut_by.clone_from(&filter.cut_by);
+        }
+        if self.walk.held.is_none() {
+            self.filter = None;
+        }
+        Ok(self.at_hand.take().expect("something is at hand"))
+    }
+
+    /// Reads on: rows that are there, or the log.
+    async fn read(&mut self) -> Result<(), Trouble> {
+        let session = self.session.as_ref();
+        let reads_rows = |session: &Session| self.walk.place.is_reading_from(&session.executed);
+        if self.reading.is_some() || session.is_some_and(reads_rows) {
+            while let Some(wish) = self.asked.as_mut().and_then(|asked| asked.try_recv().ok()) {
+                self.ask_again(wish);
+            }
+            self.at_hand = self.read_rows().await?;
+            return Ok(());
+        }
+        let snapshot = self.walk.place.snapshot.as_ref();
+        if self.filter.is_none() && snapshot.is_some_and(|snapshot| !snapshot.is_reading()) {
+            self.leave_out().await?;
+        }
+        let mut asked = self.asked.take().expect("put back below");
+        let wish = tokio::select! {
+            biased;
+            Some(wish) = asked.recv() => Ok(Some(wish)),
+            read = self.fill() => read.map(|read| {
+                self.at_hand = read;
+                None
+            }),
+        };
+        self.asked = Some(asked);
+        if let Some(wish) = wish? {
+            self.ask_again(wish);
+        }
+        Ok(())
+    }
+
+    /// After a trouble: what was read before it is at hand, what comes next is read by another session or is an error.
+    async fn stumble(&mut self, trouble: Trouble) -> Result<(), SourceError> {
+        self.reading = None;
+        let unfiltered = self.at_hand.is_some();
+        if !unfiltered {
+            self.at_hand = self.walk.hand_out_whole();
+        }
+        match trouble {
+            Trouble::Connection(Unusable::Refused(reason)) => self.failed = Some(SourceError::Stop(reason)),
+            Trouble::Stop(error) => self.failed = Some(error),
+            Trouble::Connection(unusable) => {
+                warn!(reason = unusable.text(), "the connection to the source is lost");
+                self.state.send_replace(SourceState::Away(unusable.text().to_owned()));
+                self.session = None;
+                self.walk.rewind();
+            }
+            // The transaction is read again, now as the first of its batch.
+            Trouble::OtherShape => {
+                self.session = None;
+                self.walk.rewind();
+            }
+        }
+        if unfiltered {
+            // Only a server can say what of it is to be left out.
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            self.reconnect().await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the wish in the position, before it is answered.
+    fn ask_again(&mut self, Resnapshot { table, reply }: Resnapshot) {
+        let asked = self.walk.place.ask_again(&table).map(|()| {
+            // Where the server is now is known to a new session.
+            self.session = None;
+            self.walk.rewind();
+            self.walk.begins_here();
+            format!("{table} is read again as soon as the log is read up to now; what differs becomes a change")
+        });
+        // Who asked may have gone.
+        let _ = reply.send(asked);
     }
 }
 
@@ -228,53 +405,34 @@ impl From<SourceError> for Trouble {
 #[async_trait::async_trait]
 impl Source for Mysql {
     async fn next(&mut self) -> Result<Option<(Batch, Position)>, SourceError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        // Kept before anything is read: "now" must be the same now after a restart.
-        if std::mem::take(&mut self.begins) {
-            return Ok(self.walk.hand_out_whole());
-        }
         loop {
-            if self.is_done() {
+            // Kept before anything is read: "now" must be the same now after a restart.
+            if std::mem::take(&mut self.begins) {
+                self.at_hand = self.walk.hand_out_whole();
+            }
+            // What was read goes out before it is said why there is no more.
+            let trouble = if self.at_hand.is_some() {
+                match self.filtered().await {
+                    Ok(batch) => {
+                        self.handed_out = Instant::now();
+                        return Ok(Some(batch));
+                    }
+                    Err(trouble) => trouble,
+                }
+            } else if let Some(error) = self.failed.take() {
+                return Err(error);
+            } else if self.is_done() {
                 return Ok(None);
-            }
-            if self.session.is_none() {
+            } else if self.session.is_none() && self.reading.is_none() {
                 self.reconnect().await?;
-            }
-            let trouble = match self.fill().await {
-                Ok(Some(batch)) => {
-                    self.handed_out = Instant::now();
-                    return Ok(Some(batch));
+                continue;
+            } else {
+                match self.read().await {
+                    Ok(()) => continue,
+                    Err(trouble) => trouble,
                 }
-                Ok(None) => continue,
-                Err(trouble) => trouble,
             };
-            let batch = self.walk.hand_out_whole();
-            match trouble {
-                Trouble::Connection(Unusable::Refused(reason)) => self.failed = Some(SourceError::Stop(reason)),
-                Trouble::Stop(error) => self.failed = Some(error),
-                Trouble::Connection(unusable) => {
-                    warn!(reason = unusable.text(), "the connection to the source is lost");
-                    self.state.send_replace(SourceState::Away(unusable.text().to_owned()));
-                    self.session = None;
-                    self.walk.rewind();
-                }
-                // The transaction is read again, now as the first of its batch.
-                Trouble::OtherShape => {
-                    self.session = None;
-                    self.walk.rewind();
-                }
-            }
-            match (batch, self.failed.take()) {
-                (Some(batch), failed) => {
-                    self.failed = failed;
-                    self.handed_out = Instant::now();
-                    return Ok(Some(batch));
-                }
-                (None, Some(error)) => return Err(error),
-                (None, None) => {}
-            }
+            self.stumble(trouble).await?;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::GtidSet;
-use super::snapshot::{Progress, Stage};
+use super::snapshot::Progress;
 use crate::event::Position;
 
 /// The transactions that are done, and how far the next one is where it is larger than a batch.
@@ -37,14 +37,21 @@ pub fn read_again(position: &Position, table: &str) -> Result<Position, String> 
 const FORMAT: &str = "mysql/1";
 
 impl Place {
+    /// Whether rows are to be read now: one that is asked for waits until the log is read up to where the server was.
+    pub fn is_reading_from(&self, executed: &GtidSet) -> bool {
+        self.snapshot
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.is_reading() && (snapshot.begun || executed.is_subset_of(&self.gtids)))
+    }
+
     /// # Errors
     /// A snapshot is under way.
     pub fn ask_again(&mut self, table: &str) -> Result<(), String> {
         match &mut self.snapshot {
-            None => self.snapshot = Some(Progress::asked(true, [table.to_owned()])),
-            Some(snapshot) if snapshot.again && snapshot.tables.iter().all(|table| table.stage == Stage::Asked) => {
+            None => self.snapshot = Some(Progress::asked(true, false, [table.to_owned()])),
+            Some(snapshot) if snapshot.again && !snapshot.begun => {
                 if snapshot.tables.iter().all(|asked| asked.name != table) {
-                    snapshot.tables.extend(Progress::asked(true, [table.to_owned()]).tables);
+                    snapshot.tables.extend(Progress::asked(true, false, [table.to_owned()]).tables);
                 }
             }
             Some(snapshot) => {
@@ -120,7 +127,7 @@ mod tests {
         };
         assert_eq!(place.to_string().parse(), Ok(place.clone()));
         let again = read_again(&Position::from(&place), "my shop.a").unwrap();
-        let snapshot = Some(Progress::asked(true, ["my shop.a".to_owned()]));
+        let snapshot = Some(Progress::asked(true, false, ["my shop.a".to_owned()]));
         assert_eq!(again.0.parse(), Ok(Place { snapshot, ..place }));
         assert_eq!(Place::default().to_string().parse(), Ok(Place::default()));
         assert!("mysql/2 skip=1".parse::<Place>().unwrap_err().contains("mysql/2"));

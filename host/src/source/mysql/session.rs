@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::connect::{Server, Unusable};
 use super::position::Place;
+use super::snapshot::{Progress, tables};
 use super::stream::{self, Stream};
 use super::{GtidSet, MysqlSettings, Start, preflight};
 
@@ -22,10 +23,11 @@ const EVENTS_PAGE: u64 = 20_000;
 pub struct Session {
     pub stream: Stream,
     pub server: String,
+    pub of: Server,
     /// What the server had when this session began.
     pub executed: GtidSet,
-    /// Holds the lock for as long as it lives.
-    _courtesy: Conn,
+    /// For queries; it holds the lock for as long as it lives.
+    pub conn: Conn,
 }
 
 /// Whether this process has read from the source before.
@@ -36,7 +38,8 @@ pub enum Connect {
 }
 
 impl Session {
-    /// Connects, checks, and asks for the log behind `place`, or where `source.start` says. Gives the place it begins at.
+    /// Connects, checks, and asks for the log behind `place`, or where `source.start` says. Gives the place it begins at: where
+    /// rows are to be read first, from now on, with a snapshot that is asked for.
     pub async fn begin(
         settings: &MysqlSettings,
         server: &Server,
@@ -46,7 +49,11 @@ impl Session {
         let mut conn = server.connect().await?;
         let failed = |error: mysql_async::Error| server.unusable(&error);
         lock(&mut conn, server, settings, connect).await?;
-        let checks = preflight::check(&mut conn, &settings.tables).await.map_err(failed)?;
+        let reads_rows = match place {
+            Some(place) => place.snapshot.as_ref().is_some_and(Progress::is_reading),
+            None => settings.snapshot.initial,
+        };
+        let checks = preflight::check(&mut conn, &settings.tables, reads_rows).await.map_err(failed)?;
         if let Some(text) = preflight::unfit(&server.name, &checks) {
             return Err(Unusable::Refused(text));
         }
@@ -56,8 +63,9 @@ impl Session {
             .map_err(failed)?;
         let (executed, purged, server_id) = known.unwrap_or_default();
         let (executed, purged) = (set(server, &executed)?, set(server, &purged)?);
-        let place = match place {
+        let mut place = match place {
             Some(place) => place.clone(),
+            None if settings.snapshot.initial => snapshot(&mut conn, server, settings, &executed, false).await?,
             None => start(&mut conn, server, &settings.start, &executed, &purged).await?,
         };
         let lacking = place.gtids.minus(&executed);
@@ -70,7 +78,12 @@ impl Session {
         }
         let lost = purged.minus(&place.gtids);
         if !lost.is_empty() {
-            return Err(Unusable::Refused(stream::lost_position(&server.name, &format!("the transactions {lost}"))));
+            let lost = stream::lost_position(&server.name, &format!("the transactions {lost}"));
+            if !settings.snapshot.on_lost_position {
+                return Err(Unusable::Refused(lost));
+            }
+            warn!(reason = lost, "the tables are read again");
+            place = snapshot(&mut conn, server, settings, &executed, true).await?;
         }
         let mut reader = settings.reader.clone();
         if reader.server_id == server_id {
@@ -78,9 +91,30 @@ impl Session {
             reader.server_id = reader.server_id.checked_add(1).unwrap_or(1);
         }
         let log = server.connect().await?;
-        let stream = Stream::begin(log, server, &reader, &place.gtids, settings.heartbeat).await?;
-        Ok((Session { stream, server: server.name.clone(), executed, _courtesy: conn }, place))
+        // While rows are read the log is followed from now on; what came before is read when they are here.
+        let reads_now = place.is_reading_from(&executed);
+        let behind = if reads_now { &executed } else { &place.gtids };
+        let stream = Stream::begin(log, server, &reader, behind, settings.heartbeat).await?;
+        Ok((Session { stream, server: server.name.clone(), of: server.clone(), executed, conn }, place))
     }
+}
+
+/// From now on, with all captured tables to be read.
+async fn snapshot(
+    conn: &mut Conn,
+    server: &Server,
+    settings: &MysqlSettings,
+    executed: &GtidSet,
+    again: bool,
+) -> Result<Place, Unusable> {
+    let found = tables::captured(conn, &settings.tables).await.map_err(|error| server.unusable(&error))?;
+    let found = found.map_err(|error| Unusable::Refused(error.to_string()))?;
+    let names: Vec<String> = found.into_iter().map(|table| table.schema.name.clone()).collect();
+    if names.is_empty() {
+        warn!(source = server.name, "none of the captured tables is there yet: there are no rows to read");
+    }
+    let snapshot = (!names.is_empty()).then(|| Progress::asked(again, true, names));
+    Ok(Place { gtids: executed.clone(), snapshot, ..Place::default() })
 }
 
 /// One process a pipeline: a word between processes, while the sink's checkpoint is what holds.

@@ -133,7 +133,8 @@ fn refused(server: &str, text: &str) -> Unusable {
 pub fn lost_position(server: &str, what: &str) -> String {
     format!(
         "source {server} has purged a part of its log that was not read yet: {what}. The changes in it cannot be had any more \
-         (source.on-lost-position = \"fail\"). Restore the missing binlog files there, or start a new history"
+         (source.on-lost-position = \"fail\"). Restore the missing binlog files there, write on-lost-position = \"resnapshot\" to read \
+         the tables again and compare them with the history, or start a new history"
     )
 }
 

@@ -1,9 +1,13 @@
 //! The walk over a server's events: what each one means for the batch and for the place.
 
+use std::cmp::Ordering;
+use std::sync::Arc;
+
 use mysql_async::binlog::events::Event as Received;
 
+use super::GtidSet;
 use super::position::Place;
-use crate::event::{Batch, Position};
+use crate::event::{Batch, Position, TableSchema};
 use crate::source::SourceError;
 use crate::source::binlog::changes::{Capture, Changes, Part, Step};
 use crate::source::binlog::header::{Compression, Event, Payload, kind};
@@ -34,6 +38,10 @@ pub struct Walk {
     /// The file that the server reads from, and whether its format was described.
     file: String,
     described: bool,
+    /// How far its events have come in that file.
+    reached: u64,
+    /// What the snapshot's rows hold, until the place is behind all of it.
+    pub held: Option<GtidSet>,
 }
 
 /// How many bytes the events of a compressed transaction have, and how many have come.
@@ -44,10 +52,16 @@ struct Unpacked {
 }
 
 impl Walk {
-    pub fn new(capture: Capture, place: Place) -> Self {
-        let mut changes = Changes::new(capture);
+    /// `tables`: those that were met before.
+    pub fn new(capture: Capture, place: Place, tables: &[Arc<TableSchema>]) -> Self {
+        let mut changes = Changes::with_tables(capture, tables.to_vec());
         changes.resume(Part { skip: place.skip, crc: place.crc });
-        Walk { changes, place, payload: None, file: String::new(), described: false }
+        Walk { changes, place, payload: None, file: String::new(), described: false, reached: 0, held: None }
+    }
+
+    /// The tables met so far.
+    pub fn tables(&self) -> &[Arc<TableSchema>] {
+        self.changes.tables()
     }
 
     /// The place is to be handed out though nothing was read: it is where the source begins.
@@ -79,6 +93,9 @@ impl Walk {
             (None, false) => {}
         }
         let end = u64::from(header.log_pos());
+        if !inner && end > 0 {
+            self.reached = end;
+        }
         let at = self.payload.as_ref().map_or(end.saturating_sub(size), |payload| payload.at);
         if header.event_type_raw() == kind::ROTATE && !self.described {
             // The first event comes before the format's description, so its checksum was taken for a part of the name.
@@ -118,6 +135,7 @@ impl Walk {
                 }
                 if name != self.file {
                     self.file = name;
+                    self.reached = FIRST_EVENT;
                 }
                 self.changes.enter(&self.file, FIRST_EVENT);
                 Ok(Taken::Next)
@@ -125,6 +143,18 @@ impl Walk {
             Step::Committed => self.whole(end, Changes::commit),
             Step::RolledBack => self.whole(end, Changes::roll_back),
             Step::Reread => Ok(Taken::Again),
+        }
+    }
+
+    /// Whether a place of the server's files lies behind, as `SHOW BINARY LOG STATUS` names it.
+    pub fn has_reached(&self, file: &str, at: u64) -> bool {
+        // The name ends with a number that grows, also in digits.
+        let order = |file: &str| file.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
+        match order(&self.file).cmp(&order(file)) {
+            Ordering::Less => false,
+            // An event's place has 32 bits: behind 4 GiB of one file it is read to that file's next event.
+            Ordering::Equal => self.reached >= at & u64::from(u32::MAX),
+            Ordering::Greater => true,
         }
     }
 
@@ -197,6 +227,9 @@ impl Walk {
             return Err(self.damaged("a transaction ends that has not begun"));
         };
         self.place.gtids.add(&gtid);
+        if self.held.as_ref().is_some_and(|held| held.is_subset_of(&self.place.gtids)) {
+            (self.held, self.place.snapshot) = (None, None);
+        }
         (self.place.skip, self.place.crc) = (0, 0);
         self.place.time_us = self.changes.committed_us().unwrap_or(self.place.time_us);
         self.place.at = end;

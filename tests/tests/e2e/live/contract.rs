@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hindsight::civil::Zone;
 use hindsight::event::Position;
-use hindsight::source::mysql::{End, Server};
+use hindsight::source::mysql::{End, Server, SnapshotSettings};
 use hindsight::source::{
     BinlogFile, BinlogFileSettings, Mysql as LiveSource, MysqlSettings, Source, SourceError, Start, TableFilter, Tls,
 };
@@ -28,6 +28,7 @@ async fn open(server: &Server, batch: usize, start: Option<&Position>) -> Result
         tables: tables(),
         zone: Zone::UTC,
         start: Start::Earliest,
+        snapshot: SnapshotSettings::never(),
         heartbeat: Duration::from_secs(5),
         reader: MysqlSettings::reader(&identity, None),
         pipeline: identity,

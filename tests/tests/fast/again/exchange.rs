@@ -123,7 +123,8 @@ async fn run(
     let mut sink = Memory::default();
     let mut driver = Driver { gate, exchanges, status: shown };
     let source = Box::new(Gated(parts, gated));
-    let running = pipeline::run(source, opening, &mut sink, &pipeline, switches, |now| {
+    let mut tap = |_: &_, _: Option<&_>, _: &_| Ok(());
+    let running = pipeline::run(source, opening, &mut sink, &pipeline, switches, &mut tap, |now| {
         status.send_replace(Some(now));
     });
     let driving = async {

@@ -110,7 +110,9 @@ pub async fn play(
         let (_paused, paused) = watch::channel(false);
         let (_exchanges, exchanges) = mpsc::channel(1);
         let switches = Switches { stop, paused, exchanges };
-        let ended = pipeline::run(Box::new(source), opening, &mut sink, &pipeline, switches, |_| {}).await;
+        let ended =
+            pipeline::run(Box::new(source), opening, &mut sink, &pipeline, switches, &mut |_, _, _| Ok(()), |_| {})
+                .await;
         let Killed { sink, killed, .. } = sink;
         home.close(sink);
         match ended {

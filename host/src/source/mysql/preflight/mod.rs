@@ -57,11 +57,12 @@ pub enum Remedy {
 const RIGHTS: &str = "rights";
 const TABLES: &str = "tables";
 
-/// Looks at a server through a connection of the account that will capture.
+/// Looks at a server through a connection of the account that will capture. `reads_rows`: also those that are in the tables
+/// already.
 ///
 /// # Errors
 /// The connection's own: it failed, or the server refused a query.
-pub async fn check(conn: &mut Conn, tables: &TableFilter) -> Result<Vec<Check>, mysql_async::Error> {
+pub async fn check(conn: &mut Conn, tables: &TableFilter, reads_rows: bool) -> Result<Vec<Check>, mysql_async::Error> {
     let variables: Vec<(String, String)> = conn.query(settings::query()).await?;
     let variables: BTreeMap<String, String> = variables.into_iter().collect();
     if let Some(foreign) = settings::foreign(&variables) {
@@ -71,7 +72,7 @@ pub async fn check(conn: &mut Conn, tables: &TableFilter) -> Result<Vec<Check>, 
     let mut checks = settings::checks(&variables);
     let rights = Rights::parse(&conn.query::<String, _>("SHOW GRANTS FOR CURRENT_USER").await?);
     checks.push(rights.check());
-    checks.extend(tables::checks(conn, tables, &rights).await?);
+    checks.extend(tables::checks(conn, tables, &rights, reads_rows).await?);
     Ok(checks)
 }
 

@@ -22,13 +22,19 @@ const LEFT_MIN_S: i64 = 24 * 3600;
 const HOUR_S: f64 = 3600.0;
 
 /// Looks at one server, and never gives up: what cannot be asked is a finding. `position`: the history's checkpoint.
-pub async fn survey(server: &Server, tables: &TableFilter, position: Option<&Position>) -> Vec<Check> {
+/// `reads_rows`: the next run begins with a snapshot.
+pub async fn survey(
+    server: &Server,
+    tables: &TableFilter,
+    position: Option<&Position>,
+    reads_rows: bool,
+) -> Vec<Check> {
     let mut conn = match server.connect().await {
         Ok(conn) => conn,
         Err(error) => return vec![lost(&error)],
     };
     let mut checks = vec![Check::new("connection", server.name.clone(), Verdict::Fine)];
-    let outcome = ask(&mut conn, tables, position, &mut checks).await;
+    let outcome = ask(&mut conn, tables, position, reads_rows, &mut checks).await;
     if let Err(error) = outcome {
         checks.push(lost(&server.unusable(&error)));
     }
@@ -50,9 +56,10 @@ async fn ask(
     conn: &mut Conn,
     tables: &TableFilter,
     position: Option<&Position>,
+    reads_rows: bool,
     checks: &mut Vec<Check>,
 ) -> Result<(), Error> {
-    checks.extend(check(conn, tables).await?);
+    checks.extend(check(conn, tables, reads_rows).await?);
     if checks.iter().any(|check| check.name == "version" && check.verdict != Verdict::Fine) {
         return Ok(());
     }

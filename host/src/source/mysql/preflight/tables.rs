@@ -23,7 +23,13 @@ struct Seen {
     readable: bool,
 }
 
-pub async fn checks(conn: &mut Conn, filter: &TableFilter, rights: &Rights) -> Result<Vec<Check>, mysql_async::Error> {
+/// `reads_rows`: what cannot be read is refused, as history would begin without a row that is there.
+pub async fn checks(
+    conn: &mut Conn,
+    filter: &TableFilter,
+    rights: &Rights,
+    reads_rows: bool,
+) -> Result<Vec<Check>, mysql_async::Error> {
     let patterns: Vec<(&str, &str)> = filter.patterns().collect();
     let conditions = vec!["(t.TABLE_SCHEMA LIKE ? ESCAPE '|' AND t.TABLE_NAME LIKE ? ESCAPE '|')"; patterns.len()];
     // COLUMNS knows what the account may do with a column, by roles as well; a key of a table without a primary one that
@@ -53,15 +59,15 @@ pub async fn checks(conn: &mut Conn, filter: &TableFilter, rights: &Rights) -> R
             if others.is_none() {
                 others = Some(other_tables(conn).await?);
             }
-            checks.push(missing(pattern, others.as_deref().unwrap_or_default(), rights));
+            checks.push(missing(pattern, others.as_deref().unwrap_or_default(), rights, reads_rows));
         } else {
-            checks.extend(found(pattern, &met, rights));
+            checks.extend(found(pattern, &met, rights, reads_rows));
         }
     }
     Ok(checks)
 }
 
-fn found((database, table): (&str, &str), met: &[&Seen], rights: &Rights) -> Vec<Check> {
+fn found((database, table): (&str, &str), met: &[&Seen], rights: &Rights, reads_rows: bool) -> Vec<Check> {
     let name = |seen: &&Seen| format!("{}.{}", seen.database, seen.table);
     let meets = match met {
         [one] if name(one) == format!("{database}.{table}") => name(one),
@@ -76,9 +82,18 @@ fn found((database, table): (&str, &str), met: &[&Seen], rights: &Rights) -> Vec
         checks.push(Check::new(
             TABLES,
             format!("no SELECT on {tables}"),
-            Verdict::Warning {
-                why: format!("account {} cannot read the rows that are there, which a snapshot needs", rights.account),
-                remedy: Some(grants.join("\n")),
+            match reads_rows {
+                true => Verdict::refused(
+                    format!("account {} cannot read the rows that are there, which the snapshot needs", rights.account),
+                    grants,
+                ),
+                false => Verdict::Warning {
+                    why: format!(
+                        "account {} cannot read the rows that are there, which a snapshot needs",
+                        rights.account
+                    ),
+                    remedy: Some(grants.join("\n")),
+                },
             },
         ));
     }
@@ -96,21 +111,25 @@ fn found((database, table): (&str, &str), met: &[&Seen], rights: &Rights) -> Vec
     checks
 }
 
-fn missing((database, table): (&str, &str), others: &[(String, String)], rights: &Rights) -> Check {
+fn missing((database, table): (&str, &str), others: &[(String, String)], rights: &Rights, reads_rows: bool) -> Check {
     let nearby: Vec<&(String, String)> = others.iter().filter(|(other, _)| other == database).collect();
     let nearby = if nearby.is_empty() { others.iter().collect() } else { nearby };
     let there = match nearby.as_slice() {
         [] => format!("account {} sees no table at all", rights.account),
         _ => format!("there are {}", listed(nearby.iter().map(|(database, table)| format!("{database}.{table}")))),
     };
-    Check::new(
-        TABLES,
-        format!("{database}.{table} meets no table"),
-        Verdict::Warning {
-            why: format!("it does not exist (yet), or account {} has no right on it; {there}", rights.account),
-            remedy: (!database.contains('*') && !table.contains('*')).then(|| grant(database, table, rights)),
-        },
-    )
+    let why = format!("it does not exist (yet), or account {} has no right on it; {there}", rights.account);
+    let one = !database.contains('*') && !table.contains('*');
+    let verdict = match (reads_rows, one) {
+        // A right that is missing hides a table with all its rows.
+        (true, true) => Verdict::refused(
+            format!("{why}. Its rows cannot be read: make it, write snapshot = \"never\", or give the right"),
+            [grant(database, table, rights)],
+        ),
+        (false, true) => Verdict::Warning { why, remedy: Some(grant(database, table, rights)) },
+        (_, false) => Verdict::Warning { why, remedy: None },
+    };
+    Check::new(TABLES, format!("{database}.{table} meets no table"), verdict)
 }
 
 async fn other_tables(conn: &mut Conn) -> Result<Vec<(String, String)>, mysql_async::Error> {

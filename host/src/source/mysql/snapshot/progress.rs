@@ -9,6 +9,8 @@ use crate::source::mysql::GtidSet;
 pub struct Progress {
     /// Whether the history may hold the rows already: they are compared with it.
     pub again: bool,
+    /// Whether the log was read up to where the snapshot was asked for.
+    pub begun: bool,
     pub tables: Vec<Table>,
 }
 
@@ -48,9 +50,9 @@ pub struct Chunk {
 
 impl Progress {
     /// Nothing is read yet.
-    pub fn asked(again: bool, tables: impl IntoIterator<Item = String>) -> Self {
+    pub fn asked(again: bool, begun: bool, tables: impl IntoIterator<Item = String>) -> Self {
         let table = |name| Table { name, stage: Stage::Asked, key: Vec::new(), done: Vec::new(), rows: 0 };
-        Progress { again, tables: tables.into_iter().map(table).collect() }
+        Progress { again, begun, tables: tables.into_iter().map(table).collect() }
     }
 
     /// Whether rows are still to be read.
@@ -65,7 +67,30 @@ impl Progress {
     }
 }
 
+impl Chunk {
+    pub fn has(&self, key: &Key) -> bool {
+        self.from.as_ref().is_none_or(|from| key.cmp_known(from).is_ge())
+            && self.to.as_ref().is_none_or(|to| key.cmp_known(to).is_lt())
+    }
+}
+
 impl Table {
+    /// The ranges that are still to be read.
+    pub fn gaps(&self) -> Vec<(Option<Key>, Option<Key>)> {
+        let mut gaps = Vec::new();
+        let mut from = Some(None);
+        for chunk in &self.done {
+            if let Some(from) = from.take()
+                && from != chunk.from
+            {
+                gaps.push((from, chunk.from.clone()));
+            }
+            from = chunk.to.clone().map(Some);
+        }
+        gaps.extend(from.map(|from| (from, None)));
+        gaps
+    }
+
     /// Puts a chunk in its place among those that are done.
     pub fn add(&mut self, chunk: Chunk, rows: u64) {
         self.rows += rows;
@@ -113,16 +138,24 @@ mod tests {
     #[test]
     fn neighbours_with_one_watermark_become_one_whatever_order_they_are_done_in() {
         let a = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
-        let mut table = Progress::asked(false, ["shop.a b".to_owned()]).tables.remove(0);
+        let mut table = Progress::asked(false, true, ["shop.a b".to_owned()]).tables.remove(0);
         for (from, to, high, wanted) in
             [(Some(20), Some(30), "", 1), (None, Some(10), a, 2), (Some(30), None, "", 2), (Some(10), Some(20), "", 2)]
         {
             table.add(chunk(from, to, high), 7);
             assert_eq!(table.done.len(), wanted, "{:?}", table.done);
+            let ends = |(from, to): (Option<Key>, Option<Key>)| Chunk { from, to, high: GtidSet::default() };
+            let gaps: Vec<Chunk> = table.gaps().into_iter().map(ends).collect();
+            let read = |number: i64| table.done.iter().any(|chunk| chunk.has(&Key(vec![Part::Int(number)])));
+            for number in [5, 10, 15, 20, 25, 30, 35] {
+                let left = gaps.iter().any(|gap| gap.has(&Key(vec![Part::Int(number)])));
+                assert_ne!(read(number), left, "{number} of {table:?}");
+            }
         }
+        assert_eq!(table.gaps(), []);
         assert_eq!(table.done, [chunk(None, Some(10), a), chunk(Some(10), None, "")]);
         assert_eq!(table.rows, 28);
-        let progress = Progress { again: true, tables: vec![table] };
+        let progress = Progress { again: true, begun: true, tables: vec![table] };
         assert_eq!(progress.high().to_string(), a);
         let text = progress.to_string();
         assert!(!text.contains(' '), "{text}");

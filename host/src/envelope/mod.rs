@@ -1,0 +1,256 @@
+//! Change events as Debezium's JSON envelope, written straight from [`rows`](crate::rows), and files of them.
+//!
+//! [`Envelope`] writes a batch's events, a line each, in the form of a topic's messages: key, value, headers. [`value`] says
+//! how each type is written; [`Events`] keeps such lines in a file, with checkpoints between them.
+
+mod events;
+mod file;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::civil::Zone;
+use crate::event::{Batch, Change, Field, Op, TableSchema, Transaction};
+use crate::groups::{self, Moved};
+use crate::rows::Row;
+use crate::rule::Plan;
+use value::{Flaw, Form};
+
+pub use events::{Events, Origin};
+pub use file::FileError;
+pub use value::Decimals;
+
+/// Writes events.
+pub struct Envelope {
+    decimals: Decimals,
+    /// Whose wall clock TIMESTAMP columns and commit times show. In a zone with summer time the hour that is there twice
+    /// cannot be told apart: it is taken for the first one.
+    zone: Zone,
+    /// `"source":{"version":"0.1.0","connector":"mysql","name":"item-assets"`
+    origin: Vec<u8>,
+    /// As the batch in hand has them.
+    tables: Vec<Table>,
+    /// The value being written; a move has it in two events.
+    value: Vec<u8>,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    pub events: u64,
+    /// Of them, those under the entity that a row leaves.
+    pub moves: u64,
+}
+
+/// A table, with all that its events have in common.
+struct Table {
+    schema: Arc<TableSchema>,
+    columns: Vec<Column>,
+    /// As JSON texts.
+    database: Vec<u8>,
+    name: Vec<u8>,
+}
+
+struct Column {
+    /// `"owner_id":`
+    label: Vec<u8>,
+    form: Form,
+}
+
+impl Envelope {
+    /// `name`: the pipeline's; `zone`: that of the source whose batches are written.
+    pub fn new(name: &str, zone: Zone, decimals: Decimals) -> Self {
+        let mut origin = br#""source":{"version":""#.to_vec();
+        origin.extend(env!("CARGO_PKG_VERSION").as_bytes());
+        origin.extend(br#"","connector":"mysql","name":"#);
+        value::json(&mut origin, name);
+        Envelope { decimals, zone, origin, tables: Vec::new(), value: Vec::new() }
+    }
+
+    /// Appends a batch's events, each under the key of its entity as the plan says; of a change that moves a row between
+    /// entities one under either key. Without a plan there is no change.
+    ///
+    /// # Errors
+    /// A value is absent or not decoded; the text names it, its place and what to do.
+    pub fn write(&mut self, out: &mut Vec<u8>, batch: &Batch, plan: Option<&Plan>) -> Result<Written, String> {
+        let mut written = Written::default();
+        let Some(plan) = plan else { return Ok(written) };
+        self.meet(&batch.tables);
+        let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let (mut transaction, mut log) = (None, Vec::new());
+        for change in &batch.changes {
+            if transaction != Some(change.transaction) {
+                transaction = Some(change.transaction);
+                write_log(&mut log, &batch.transactions[change.transaction as usize]);
+            }
+            // Before the keys are compared: what is not decoded is equal to everything.
+            self.write_value(batch, change, &log, now_ns)?;
+            let table = &self.tables[change.table as usize];
+            let key = &plan.tables[change.table as usize].entity_key;
+            let mut event = |row: Option<Row<'_>>, moved| {
+                written.events += 1;
+                written.moves += u64::from(moved == Moved::Leaves);
+                out.extend(br#"{"key":"#);
+                match row {
+                    Some(row) => {
+                        write_row(out, table, row, key.iter().copied(), &self.zone).map_err(|(column, flaw)| {
+                            unwritable(batch, change, "key", &table.schema.fields[column], flaw)
+                        })?
+                    }
+                    None => out.extend(b"null"),
+                }
+                out.extend(br#","value":"#);
+                out.extend(&self.value);
+                out.extend(match moved {
+                    Moved::Stays => &br#","headers":{}}"#[..],
+                    Moved::Leaves => br#","headers":{"hindsight.move":"leaves"}}"#,
+                    Moved::Arrives => br#","headers":{"hindsight.move":"arrives"}}"#,
+                });
+                out.push(b'\n');
+                Ok::<_, String>(())
+            };
+            match groups::entities(batch, change, key) {
+                Ok(seen) => seen.into_iter().flatten().try_for_each(|(row, moved)| event(Some(row), moved))?,
+                Err(other_side) => event(other_side, Moved::Stays)?,
+            }
+        }
+        Ok(written)
+    }
+
+    fn meet(&mut self, schemas: &[Arc<TableSchema>]) {
+        self.tables.truncate(schemas.len());
+        for (i, schema) in schemas.iter().enumerate() {
+            match self.tables.get_mut(i) {
+                Some(table) if table.schema == *schema => {}
+                Some(table) => *table = Table::of(schema, self.decimals),
+                None => self.tables.push(Table::of(schema, self.decimals)),
+            }
+        }
+    }
+
+    /// `log`: what [`write_log`] wrote of the change's transaction.
+    fn write_value(&mut self, batch: &Batch, change: &Change, log: &[u8], now_ns: u128) -> Result<(), String> {
+        let table = &self.tables[change.table as usize];
+        let out = &mut self.value;
+        out.clear();
+        for (side, opening, image) in
+            [("before", &br#"{"before":"#[..], batch.before(change)), ("after", br#","after":"#, batch.after(change))]
+        {
+            out.extend(opening);
+            match image {
+                None => out.extend(b"null"),
+                Some(row) => write_row(out, table, row, 0..table.columns.len(), &self.zone)
+                    .map_err(|(column, flaw)| unwritable(batch, change, side, &table.schema.fields[column], flaw))?,
+            }
+        }
+        let time_us = self.zone.instant(change.time_us);
+        // A row of a snapshot comes from no place of a log.
+        let (log, at) = if change.op == Op::Read { (NO_LOG, 0) } else { (log, change.at) };
+        out.push(b',');
+        out.extend(&self.origin);
+        out.extend(br#","ts_ms":"#);
+        value::integer(out, time_us.div_euclid(1_000));
+        out.extend(match change.op {
+            Op::Read => &br#","snapshot":"true","db":"#[..],
+            Op::Create | Op::Update | Op::Delete => br#","snapshot":"false","db":"#,
+        });
+        out.extend(&table.database);
+        out.extend(br#","sequence":null,"ts_us":"#);
+        value::integer(out, time_us);
+        out.extend(br#","ts_ns":"#);
+        value::integer(out, time_us.saturating_mul(1_000));
+        out.extend(br#","table":"#);
+        out.extend(&table.name);
+        out.extend(log);
+        value::unsigned(out, at);
+        out.extend(br#","row":0,"thread":null,"query":null},"transaction":null,"op":""#);
+        out.push(change.op.letter() as u8);
+        for (label, per) in [(&br#"","ts_ms":"#[..], 1_000_000), (br#","ts_us":"#, 1_000), (br#","ts_ns":"#, 1)] {
+            out.extend(label);
+            value::unsigned(out, (now_ns / per) as u64);
+        }
+        out.push(b'}');
+        Ok(())
+    }
+}
+
+impl Table {
+    fn of(schema: &Arc<TableSchema>, decimals: Decimals) -> Self {
+        let json = |text: &str| {
+            let mut out = Vec::new();
+            value::json(&mut out, text);
+            out
+        };
+        let column = |field: &Field| {
+            let mut label = json(&field.name);
+            label.push(b':');
+            Column { label, form: Form::of(field, decimals) }
+        };
+        let (database, name) = schema.name.split_once('.').unwrap_or(("", &schema.name));
+        Table {
+            schema: schema.clone(),
+            columns: schema.fields.iter().map(column).collect(),
+            database: json(database),
+            name: json(name),
+        }
+    }
+}
+
+/// These columns of a row as an object; an error names the column.
+fn write_row(
+    out: &mut Vec<u8>,
+    table: &Table,
+    row: Row<'_>,
+    columns: impl Iterator<Item = usize>,
+    zone: &Zone,
+) -> Result<(), (usize, Flaw)> {
+    let mut separator = b'{';
+    for column in columns {
+        let Column { label, form } = &table.columns[column];
+        out.push(separator);
+        out.extend(label);
+        value::write(out, row.get(column), *form, zone).map_err(|flaw| (column, flaw))?;
+        separator = b',';
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// What a transaction's changes have in common: `,"server_id":0,"gtid":"3e11…:5","file":"binlog.000003","pos":`. The server's
+/// number is not kept beside them; Debezium has 0 where there is none.
+fn write_log(out: &mut Vec<u8>, transaction: &Transaction) {
+    out.clear();
+    out.extend(br#","server_id":0,"gtid":"#);
+    match &transaction.gtid {
+        Some(gtid) => value::json(out, &gtid.to_string()),
+        None => out.extend(b"null"),
+    }
+    out.extend(br#","file":"#);
+    value::json(out, &*transaction.log);
+    out.extend(br#","pos":"#);
+}
+
+/// The same of a snapshot.
+const NO_LOG: &[u8] = br#","server_id":0,"gtid":null,"file":"","pos":"#;
+
+fn unwritable(batch: &Batch, change: &Change, image: &str, field: &Field, flaw: Flaw) -> String {
+    let why = match flaw {
+        Flaw::Absent => {
+            "is not in the row image; set binlog_row_image=FULL on the source, and begin a new file with a newer log"
+        }
+        Flaw::Undecoded => {
+            "cannot be written in the envelope by this version, which writes all columns of a table; \
+             leave the table out of source.tables"
+        }
+    };
+    format!(
+        "{}: column {}.{} ({}) of the {image} image {why}",
+        batch.place(change),
+        batch.schema(change).name,
+        field.name,
+        field.declared
+    )
+}

@@ -1,0 +1,252 @@
+//! What stands in an event: every type as the server says it, and as Debezium wrote it.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use hindsight_tests::mysql::Mysql;
+use hindsight_tests::pipeline::{Pipeline, Place, assert_same, fixture};
+use hindsight_tests::say::say;
+use jiff::{ToSpan, civil};
+use serde_json::Value;
+
+use crate::values::{COLUMNS, Cells, FIRST_NO_DATE, NO_DATES, VALUES, inserts, schema, selected};
+
+#[test]
+fn every_type_is_written_as_the_server_says_it() {
+    let server = Mysql::start(&[]);
+    server.sql(&schema());
+    server.finished_logs();
+    let all_bytes: String = (0..=255_u8).map(|byte| format!("{byte:02x}")).collect();
+    server.sql(&format!(
+        "SET NAMES utf8mb4; USE shop; {} INSERT INTO everything (id, owner_id, registered_at, l1)
+         VALUES (900, 900, '2025-01-01 00:00:00.5', CONVERT(x'{all_bytes}' USING latin1));
+         INSERT INTO everything (id, owner_id, registered_at, u8) VALUES (901, 901, '2025-01-01', 18446744073709551615);
+         SET sql_mode = 'ALLOW_INVALID_DATES'; {}
+         UPDATE everything SET registered_at = '2025-02-01 00:00:00';",
+        inserts(VALUES, 1),
+        inserts(NO_DATES, FIRST_NO_DATE),
+    ));
+    let log = server.finished_log();
+    let mut wanted = selected(&server, "+00:00");
+    for (_, cells) in wanted.range_mut(FIRST_NO_DATE..) {
+        cells.values_mut().for_each(|cell| *cell = None);
+    }
+    // Whatever the zone of DATETIME columns is: events are in UTC.
+    for zone in ["UTC", "Europe/Berlin"] {
+        let (table, files) = ("shop.everything", vec![log.clone()]);
+        let place =
+            Pipeline { settings: "columns = \"v50\"", files, table, time_zone: zone, ..Pipeline::default() }.place();
+        assert_eq!(place.capture_to_end().exit, Some(0));
+        let events = place.captured().events;
+        let images = |op: &str, side: &str| -> BTreeMap<i64, Cells> {
+            let of_op = events.iter().map(|(event, _)| &event["value"]).filter(|value| value["op"] == op);
+            of_op.map(|value| cells(&value[side])).collect()
+        };
+        let what = |side: &str| format!("{side}, zone {zone}");
+        assert_same(&images("c", "after"), &wanted, &what("the images of inserts"));
+        assert_same(&images("u", "before"), &wanted, &what("the before images of updates"));
+        assert_same(&images("u", "after"), &wanted, &what("the after images of updates"));
+    }
+
+    // Beside a history of that zone the same: `run` has the wall clocks of TIMESTAMPs, and writes instants.
+    let (table, files) = ("shop.everything", vec![log]);
+    let pipeline = Pipeline { settings: "columns = \"v50\"", files, table, time_zone: "+05:30", ..Pipeline::default() };
+    let place = pipeline.place();
+    assert_eq!(place.run_with_events().output().expect("run hindsight").status.code(), Some(0));
+    let events = place.captured().events;
+    let inserted = events.iter().map(|(event, _)| &event["value"]).filter(|value| value["op"] == "c");
+    assert_same(&inserted.map(|value| cells(&value["after"])).collect(), &wanted, "beside a history");
+}
+
+/// A row's id and its columns, in the text in which the server is asked for them.
+fn cells(row: &Value) -> (i64, Cells) {
+    let cell = |(name, declared, _): &(&'static str, &str, _)| (*name, text(&row[*name], declared));
+    (row["id"].as_i64().expect("a number"), COLUMNS.iter().map(cell).collect())
+}
+
+fn text(value: &Value, declared: &str) -> Option<String> {
+    let argument = |number: usize| {
+        let arguments = declared.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(inside, _)| inside);
+        arguments.and_then(|inside| inside.split(',').nth(number)).map_or(0, |digits| digits.parse().expect("digits"))
+    };
+    let word = declared.split([' ', '(']).next().unwrap_or_default();
+    Some(match (value, word) {
+        (Value::Null, _) => return None,
+        (Value::String(text), "DECIMAL") => decimal(&base64(text), argument(1)),
+        (Value::String(text), "TIMESTAMP") => {
+            let clock = text.strip_suffix('Z').expect("in UTC").replace('T', " ");
+            let (clock, fraction) = clock.split_once('.').unwrap_or((&clock, ""));
+            assert_eq!(fraction.len(), argument(0), "as many digits as the column has: {text}");
+            let fraction = format!("{fraction:0<6}");
+            if fraction == "000000" { clock.to_owned() } else { format!("{clock}.{fraction}") }
+        }
+        (Value::String(text), _) => text.clone(),
+        (Value::Number(number), "DATE") => {
+            clock(number.as_i64().expect("days") * DAY_US).split(' ').next().expect("a date").to_owned()
+        }
+        (Value::Number(number), "DATETIME") => {
+            let per = if argument(0) <= 3 { 1_000 } else { 1 };
+            clock(number.as_i64().expect("a time") * per)
+        }
+        (Value::Number(number), _) => number.to_string(),
+        _ => panic!("{declared} as {value}"),
+    })
+}
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// As the server is asked for a DATETIME: no fraction where it is zero.
+fn clock(us: i64) -> String {
+    let date = civil::date(1970, 1, 1).checked_add(us.div_euclid(DAY_US).days()).expect("a date");
+    let (second, micros) = (us.rem_euclid(DAY_US) / 1_000_000, us.rem_euclid(1_000_000));
+    let text = format!("{date} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
+    if micros == 0 { text } else { format!("{text}.{micros:06}") }
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    assert!(text.len().is_multiple_of(4), "{text}");
+    let letters = text.trim_end_matches('=');
+    let mut bits = 0_u32;
+    let mut bytes = Vec::new();
+    for (i, letter) in letters.chars().enumerate() {
+        bits = bits << 6 | LETTERS.find(letter).expect("a letter of base64") as u32;
+        if i % 4 > 0 {
+            bytes.push((bits >> [0, 4, 2, 0][i % 4]) as u8);
+        }
+    }
+    bytes
+}
+
+/// Two's complement, big-endian, with so many digits behind the point.
+fn decimal(bytes: &[u8], scale: usize) -> String {
+    let negative = bytes[0] >= 0x80;
+    let mut number: Vec<u8> = bytes.iter().map(|byte| if negative { !byte } else { *byte }).collect();
+    if negative {
+        for byte in number.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                break;
+            }
+        }
+    }
+    let mut digits = Vec::new();
+    while number.iter().any(|byte| *byte != 0) || digits.len() <= scale {
+        let mut rest = 0_u32;
+        for byte in &mut number {
+            let value = rest << 8 | u32::from(*byte);
+            (*byte, rest) = ((value / 10) as u8, value % 10);
+        }
+        digits.push(char::from(b'0' + rest as u8));
+    }
+    let digits: String = digits.into_iter().rev().collect();
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let sign = if negative { "-" } else { "" };
+    if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
+/// What differs from Debezium on purpose: (id, column, Debezium's, ours). It wraps what is above 2^63, and adjusts years.
+const OURS: &[(i64, &str, i64, i128)] = &[
+    (3, "t8u", -1, 18_446_744_073_709_551_615),
+    (6, "ye", 1900, 0),
+    (9, "da", 11_323, -719_162),
+    (9, "dt", 978_307_200_000, -62_135_596_800_000),
+];
+
+/// In `source`: made by a clock, a server, or a name; the file and the place in it; what a batch does not carry.
+const MASKED: [&str; 11] =
+    ["version", "name", "ts_ms", "ts_us", "ts_ns", "gtid", "file", "pos", "server_id", "row", "thread"];
+
+#[test]
+fn events_are_those_that_debezium_wrote() {
+    let server = Mysql::start(&[]);
+    let statements = fs::read_to_string(fixture("debezium/changes.sql")).expect("read the statements");
+    server.sql(&statements);
+    let files = server.finished_logs();
+    let recorded = fs::read_to_string(fixture("debezium/changes.jsonl")).expect("read the events");
+    let recorded: Vec<Value> = recorded.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    for (table, settings) in [("item_assets", ""), ("all_types", "owner = \"t4\", time = \"dt\", columns = \"vch\"")] {
+        let name = format!("gold.{table}");
+        let place = Pipeline { settings, files: files.clone(), table: &name, ..Pipeline::default() }.place();
+        let answer = place.capture_to_end();
+        assert_eq!(answer.exit, Some(0), "{}", answer.err);
+        let ours = once(&place);
+        let theirs: Vec<&Value> = recorded
+            .iter()
+            .filter(|event| event["topic"] == format!("hs.{name}"))
+            .map(|event| &event["value"])
+            .collect();
+        assert_eq!(ours.len(), theirs.len(), "{table}");
+        let (mut n_values, mut n_others) = (0, 0);
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert_eq!(envelope(ours), envelope(theirs));
+            for side in ["before", "after"] {
+                let (ours, theirs) = (ours[side].as_object(), theirs[side].as_object());
+                assert_eq!(ours.map(|row| row.keys().collect::<Vec<_>>()), theirs.map(|row| row.keys().collect()));
+                let (Some(ours), Some(theirs)) = (ours, theirs) else { continue };
+                for (column, value) in ours {
+                    let other = OURS.iter().find(|(id, name, ..)| ours["id"] == *id && name == column);
+                    match other.filter(|_| table == "all_types") {
+                        Some((.., debezium, own)) => {
+                            assert_eq!(
+                                (theirs[column].to_string(), value.to_string()),
+                                (debezium.to_string(), own.to_string())
+                            );
+                            n_others += 1;
+                        }
+                        None => assert!(
+                            agrees(column, value, &theirs[column]),
+                            "{table}.{column}: {value}, Debezium wrote {}",
+                            theirs[column]
+                        ),
+                    }
+                    n_values += usize::from(!value.is_null());
+                }
+            }
+        }
+        say(&format!("{table}: {n_values} values of {} events are as Debezium wrote them", ours.len()));
+        let (least, others) = if table == "all_types" { (200, OURS.len()) } else { (50, 0) };
+        assert!(n_values >= least && n_others >= others, "{n_values} values, {n_others} of them others");
+    }
+}
+
+/// The envelopes in a file, of a move the one under the entity that it arrives at.
+fn once(place: &Place) -> Vec<Value> {
+    let events = place.captured().events.into_iter().map(|(event, _)| event);
+    events
+        .filter(|event| event["headers"]["hindsight.move"] != "leaves")
+        .map(|mut event| event["value"].take())
+        .collect()
+}
+
+/// Everything but the images' columns and what is masked. Places are those of another file.
+fn envelope(value: &Value) -> Value {
+    let mut value = value.clone();
+    for image in ["before", "after"] {
+        value[image] = value[image].is_object().into();
+    }
+    let (source, clock) =
+        value.as_object_mut().expect("an object").iter_mut().partition::<Vec<_>, _>(|(name, _)| *name == "source");
+    for (name, field) in clock {
+        if name.starts_with("ts_") {
+            assert!(field.is_u64(), "{name}: {field}");
+            *field = Value::Null;
+        }
+    }
+    for (name, field) in source.into_iter().flat_map(|(_, source)| source.as_object_mut().expect("an object")) {
+        if MASKED.contains(&name.as_str()) {
+            *field = Value::Null;
+        }
+    }
+    value
+}
+
+/// The same JSON. A FLOAT may have other digits that read back to the same: Java writes more of them, and FLOAT(M,D) as double.
+fn agrees(column: &str, ours: &Value, theirs: &Value) -> bool {
+    match (ours.as_f64(), theirs.as_f64()) {
+        (Some(ours), Some(theirs)) if ["f", "f72"].contains(&column) => ours as f32 == theirs as f32,
+        // 1.0 and 1 are the same number.
+        (Some(one), Some(other)) if theirs.is_f64() => one == other,
+        _ => ours == theirs,
+    }
+}

@@ -1,0 +1,9 @@
+//! Snapshots of real servers while others write: each run's emitted events against the server's own log, and its table
+//! against the oracle over them.
+
+mod follower;
+mod killing;
+mod kills;
+mod modes;
+mod repeated;
+mod writers;
