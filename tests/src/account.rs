@@ -33,8 +33,8 @@ pub struct Judgement {
     pub n_held: usize,
     /// Moves of which one side only was emitted.
     pub n_halves: usize,
-    /// Points of the log at which rows of entities were read.
-    pub n_cuts: usize,
+    /// Points of the log at which rows were read: the chunks' different watermarks.
+    pub n_points: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,6 @@ pub fn judge(log: &[Logged], recorded: &Recorded, snapshot: bool) -> Judgement {
     // For each event of the file that is of the log: which one.
     let mut places = vec![None; recorded.events.len()];
     let marks = snapshot.then(|| Watermarks::of(recorded, &mut judgement.faults)).flatten();
-    let mut cuts: Vec<Option<usize>> = Vec::new();
     for ((table, owner), entity) in &entities {
         let mut faults = Vec::new();
         if let Some(cut) = entity.judge(&mut faults, &mut places) {
@@ -85,9 +84,6 @@ pub fn judge(log: &[Logged], recorded: &Recorded, snapshot: bool) -> Judgement {
             if let Some(marks) = &marks {
                 marks.judge(table, *owner, &entity.log, cut, &mut faults);
                 judgement.n_held += entity.log[..cut].iter().filter(|part| !marks.low.has(part)).count();
-            }
-            if !entity.reads.is_empty() {
-                cuts.push(entity.log[..cut].last().map(|part| part.at));
             }
         }
         let name = format!("{table}, owner {}", owner.map_or("NULL".into(), |owner| owner.to_string()));
@@ -102,9 +98,7 @@ pub fn judge(log: &[Logged], recorded: &Recorded, snapshot: bool) -> Judgement {
         last = last.max(Some(place));
     }
     judgement.n_halves = halves(&parts, &places);
-    cuts.sort_unstable();
-    cuts.dedup();
-    judgement.n_cuts = cuts.len();
+    judgement.n_points = marks.map_or(0, |marks| marks.points());
     judgement
 }
 
@@ -119,10 +113,10 @@ impl Judgement {
 
 impl fmt::Display for Judgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Judgement { faults, n_entities, n_reads, n_followed, n_held, n_halves, n_cuts } = self;
+        let Judgement { faults, n_entities, n_reads, n_followed, n_held, n_halves, n_points } = self;
         write!(
             f,
-            "{} faults; {n_entities} entities, {n_reads} rows read at {n_cuts} points, {n_held} events that these rows hold, \
+            "{} faults; {n_entities} entities, {n_reads} rows read at {n_points} points, {n_held} events that these rows hold, \
              {n_followed} events behind them, {n_halves} halves of moves",
             faults.len()
         )
@@ -276,6 +270,16 @@ impl<'a> Watermarks<'a> {
             }
         }
         Some(Watermarks { low: Low(GtidSet::parse(&low.gtids)), tables: &snapshot.tables })
+    }
+
+    fn points(&self) -> usize {
+        let mut points: Vec<&GtidSet> = Vec::new();
+        for chunk in self.tables.values().flat_map(|table| &table.done) {
+            if !points.contains(&&chunk.high) {
+                points.push(&chunk.high);
+            }
+        }
+        points.len()
     }
 
     /// The cut is where the log leaves the high watermark.

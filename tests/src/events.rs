@@ -147,7 +147,7 @@ impl Checkpoint {
 impl Snapshot {
     fn parse(json: &str) -> Result<Self> {
         let json = serde_json::from_str(json).with_context(|| format!("snapshot={json}"))?;
-        let progress = fields(&json, &["again", "tables"])?;
+        let progress = fields(&json, &["again", "begun", "tables"])?;
         ensure!(progress.get("again") == Some(&Value::Bool(false)), "this is no first snapshot: {json}");
         let tables = progress.get("tables").and_then(Value::as_array).context("no tables")?;
         Ok(Snapshot { tables: tables.iter().map(table_read).collect::<Result<_>>()? })

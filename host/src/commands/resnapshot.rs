@@ -31,26 +31,12 @@ pub async fn resnapshot(args: &cli::Resnapshot) -> Outcome<()> {
 
 /// What the configuration alone says against it.
 fn may_be_read_again(table: &str, config: &Config) -> Outcome<()> {
-    let tables = &config.source.tables;
-    let refuse = |why: String| Err(Failure::usage(anyhow!("{table} cannot be read again: {why}")));
     if let SourceKind::BinlogFile { .. } = config.source.kind {
-        return refuse("the source is binlog files, which hold changes only".into());
+        let why = "the source is binlog files, which hold changes only";
+        return Err(Failure::usage(anyhow!("{table} cannot be read again: {why}")));
     }
-    let filter = TableFilter::parse(tables).map_err(|error| Failure::usage(anyhow!(error)))?;
-    let parts = table.split_once('.').filter(|(_, name)| !name.contains('.'));
-    match parts {
-        Some((database, name)) if filter.matches(database, name) => {}
-        Some(_) => return refuse(format!("it is not captured; {} is", tables.join(", "))),
-        None => return refuse(format!("write DATABASE.TABLE; captured is {}", tables.join(", "))),
-    }
-    if tables.len() > 1 || tables[0].contains('*') {
-        return refuse(format!(
-            "several tables are written into one history ({}), whose rows do not say which one they came from, so what is gone \
-             from one of them cannot be told. Read them into a new history (another `name`, another `sink.table`)",
-            tables.join(", ")
-        ));
-    }
-    Ok(())
+    let filter = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
+    filter.resnapshot_refusal(table).map_or(Ok(()), |why| Err(Failure::usage(anyhow!(why))))
 }
 
 /// Moves the checkpoint on by the word that the table is to be read. A pipeline that runs all the same, unseen, stops at its

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::output;
 use crate::pipeline::{self, Summary, Switches};
 use crate::rule::Plan;
+use crate::source::TableFilter;
 use crate::source::mysql::End;
 use crate::swap::Manager;
 
@@ -55,6 +56,7 @@ pub async fn run(config: &Config, end: End, paused: bool, events: Option<&Path>,
     let _held = (paused.clone(), exchange.clone());
     if let Some(port) = port {
         let limits = assemble::limits(&config.rule.limits);
+        let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
         let manager = Manager::new(limits, config.source.time_zone.clone(), standing.clone(), exchange);
         port.serve(Control {
             pipeline: config.name.clone(),
@@ -64,6 +66,7 @@ pub async fn run(config: &Config, end: End, paused: bool, events: Option<&Path>,
             paused,
             manager,
             resnapshot,
+            tables,
             metrics: metrics.clone(),
         });
     }

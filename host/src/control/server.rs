@@ -18,11 +18,12 @@ use tracing::{info, warn};
 
 use super::answers::{ErrorAnswer, ExchangeAnswer, ResnapshotAnswer, SourceAnswer, StatusAnswer};
 use super::{COMPONENT_BYTES_MAX, CONSENT, ORIGIN, PIPELINE, SETTINGS, TABLE};
+use crate::event::Progress;
 use crate::failure::{Failure, Outcome};
 use crate::ledger::Reason;
 use crate::metrics::{self, Metrics};
 use crate::pipeline::{self, Exchanged, Status};
-use crate::source::{Resnapshot, SourceState};
+use crate::source::{Resnapshot, SourceState, TableFilter};
 use crate::swap::{Candidate, Manager, Refusal};
 
 /// How long `pause`, `resume` and `resnapshot` wait for the end of the batch in hand.
@@ -38,6 +39,8 @@ pub struct Control {
     pub manager: Manager,
     /// None: the source has no tables to read again, only logs.
     pub resnapshot: Option<mpsc::Sender<Resnapshot>>,
+    /// What is captured.
+    pub tables: TableFilter,
     pub metrics: Arc<Metrics>,
 }
 
@@ -172,6 +175,10 @@ impl Control {
             batches: summary.batches,
             history_rows: summary.rows_upserted + summary.rows_deleted,
             negative_intervals: summary.negative_intervals,
+            snapshot_rows: match summary.progress {
+                Some(Progress::Snapshot { done_rows, total_rows }) => Some([done_rows, total_rows]),
+                _ => None,
+            },
             changes_per_second: self.metrics.rate(),
             lag_ms: self.metrics.lag_ms(),
         }
@@ -231,7 +238,8 @@ async fn resnapshot(State(control): Held, headers: HeaderMap) -> Response {
     let refusal = {
         let status = control.status.borrow();
         // Before the first captured row there is no plan to compare by: the pipeline looks then.
-        status.plan.as_ref().and_then(|plan| pipeline::resnapshot_refusal(plan, &status.tables))
+        let unfit = || status.plan.as_ref().and_then(|plan| pipeline::resnapshot_refusal(plan, &status.tables));
+        control.tables.resnapshot_refusal(&table).or_else(unfit)
     };
     if let Some(why) = refusal {
         return refuse(StatusCode::UNPROCESSABLE_ENTITY, &why);

@@ -85,3 +85,49 @@ impl Events {
         Ok(written)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Position;
+
+    const SOURCE: &str = "mysql shop.item_assets";
+
+    fn origin() -> Origin<'static> {
+        Origin { pipeline: "a", source: SOURCE, zone: Zone::UTC }
+    }
+
+    fn at(position: &str) -> Checkpoint {
+        Checkpoint { source: SOURCE.into(), position: Position(position.into()) }
+    }
+
+    /// Positions of the file's checkpoints.
+    fn positions(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.map(|line| line["checkpoint"]["position"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_file_that_begins_anew_holds_where_the_sink_still_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let mut events = Events::beside(&path, origin(), None).unwrap();
+        for position in ["1", "2"] {
+            events.append(&Batch::default(), None, &at(position)).unwrap();
+        }
+        assert_eq!(positions(&path), ["1", "2"]);
+        let anew = Batch { snapshot: Some(Snapshot::Anew), ..Batch::default() };
+        events.append(&anew, None, &at("3")).unwrap();
+        assert_eq!(positions(&path), ["2", "3"]);
+        drop(events);
+        // Killed before the sink had it, the sink is where it was.
+        let events = Events::beside(&path, origin(), Some(at("2"))).unwrap();
+        assert_eq!((positions(&path), events.checkpoint()), (vec!["2".into()], Some(&at("2"))));
+        drop(events);
+        let mut events = Events::open(&path, origin()).unwrap();
+        assert_eq!(events.checkpoint(), Some(&at("2")));
+        events.append(&Batch::default(), None, &at("4")).unwrap();
+        assert_eq!(positions(&path), ["2", "4"]);
+    }
+}

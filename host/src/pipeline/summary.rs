@@ -65,11 +65,14 @@ impl Summary {
         self.committed_us = batch.committed_us.or(self.committed_us);
         self.last_batch = busy;
         let count = |wanted: Op| batch.changes.iter().filter(|change| change.op == wanted).count() as u64;
-        let key_changes = batch.changes.iter().filter(|change| change.rekeys).count() as u64 / 2;
+        let rekeyed =
+            |wanted: Op| batch.changes.iter().filter(|change| change.rekeys && change.op == wanted).count() as u64;
+        // Of a changed key a snapshot may hold the delete or the create already.
+        let key_changes = rekeyed(Op::Create).max(rekeyed(Op::Delete));
         self.reads += count(Op::Read);
-        self.inserts += count(Op::Create) - key_changes;
+        self.inserts += count(Op::Create) - rekeyed(Op::Create);
         self.updates += count(Op::Update) + key_changes;
-        self.deletes += count(Op::Delete) - key_changes;
+        self.deletes += count(Op::Delete) - rekeyed(Op::Delete);
     }
 
     pub(super) fn count_load(&mut self, load: &Load, plan: Option<&Plan>) {

@@ -33,6 +33,22 @@ impl TableFilter {
         self.patterns.iter().any(|(databases, tables)| fits(databases, database) && fits(tables, table))
     }
 
+    /// Why the rows of `table` cannot be read again and compared with the history; none where they can.
+    pub fn resnapshot_refusal(&self, table: &str) -> Option<String> {
+        let patterns: Vec<String> = self.patterns().map(|(database, table)| format!("{database}.{table}")).collect();
+        let captured = patterns.join(", ");
+        let why = match table.split_once('.').filter(|(_, name)| !name.contains('.')) {
+            None => format!("write DATABASE.TABLE; captured is {captured}"),
+            Some((database, name)) if !self.matches(database, name) => format!("it is not captured; {captured} is"),
+            Some(_) if patterns.len() > 1 || captured.contains('*') => format!(
+                "several tables are written into one history ({captured}), whose rows do not say which one they came from, so \
+                 what is gone from one of them cannot be told. Read them into a new history (another `name`, another `sink.table`)"
+            ),
+            Some(_) => return None,
+        };
+        Some(format!("{table} cannot be read again: {why}"))
+    }
+
     /// Whether the database may hold a captured table.
     pub fn matches_database(&self, database: &str) -> bool {
         self.patterns.iter().any(|(databases, _)| fits(databases, database))

@@ -1,14 +1,18 @@
-//! What stands in an event: every type as the server says it, and as Debezium wrote it.
+//! What stands in an event: every type as the server says it, and as Debezium wrote it; and on the page about events.
 
 use std::collections::BTreeMap;
 use std::fs;
 
+use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::pipeline::{Pipeline, Place, assert_same, fixture};
+use hindsight_tests::program::repository;
 use hindsight_tests::say::say;
+use hindsight_tests::steps::Steps;
 use jiff::{ToSpan, civil};
 use serde_json::Value;
 
+use crate::documents::{Shown, shown};
 use crate::values::{COLUMNS, Cells, FIRST_NO_DATE, NO_DATES, VALUES, inserts, schema, selected};
 
 #[test]
@@ -249,4 +253,43 @@ fn agrees(column: &str, ours: &Value, theirs: &Value) -> bool {
         (Some(one), Some(other)) if theirs.is_f64() => one == other,
         _ => ours == theirs,
     }
+}
+
+/// `docs/capture.md`: its commands and its lines.
+#[test]
+fn the_page_shows_what_is_written() {
+    let page = fs::read_to_string(repository().join("docs/capture.md")).expect("read the page");
+    let server = Mysql::start(&[]);
+    server.add_reader();
+    server.sql(Steps::SCHEMA);
+    server.sql("INSERT INTO shop.item_assets VALUES (1, 7, 'laptop 4', '2025-01-01'), (2, 7, 'phone 9', '2025-01-02')");
+    server.sql("UPDATE shop.item_assets SET owner_id = 8, registered_at = '2025-03-01' WHERE id = 1");
+    let place = Live::of(&server).place();
+    for Shown { command, output } in shown(&page) {
+        let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+        let said = place.0.hindsight(&arguments).out;
+        let steady = |line: &&str| !line.ends_with(" changes a second");
+        let (said, shown): (Vec<&str>, Vec<&str>) =
+            (said.lines().filter(steady).collect(), output.iter().map(String::as_str).filter(steady).collect());
+        assert_eq!(said, shown, "{command}");
+    }
+    let lines =
+        page.split("```json\n").nth(1).and_then(|rest| rest.split("\n```").next()).expect("the page shows lines");
+    let [leaves, arrives, checkpoint] = lines.lines().collect::<Vec<_>>()[..] else { panic!("three lines: {lines}") };
+    let written = fs::read_to_string(place.events()).expect("read the file");
+    let written: Vec<&str> = written.lines().collect();
+    let event = |line: &str| -> Value { serde_json::from_str(line).expect("an event") };
+    let [.., left, arrived, reached] = written[..] else { panic!("three lines at least: {written:?}") };
+    let (shown, left) = (event(leaves), event(left));
+    assert_eq!(envelope(&shown["value"]), envelope(&left["value"]));
+    for part in ["key", "headers"] {
+        assert_eq!(shown[part], left[part]);
+    }
+    for image in ["before", "after"] {
+        assert_eq!(shown["value"][image], left["value"][image]);
+    }
+    let (begin, end) = arrives.split_once('…').expect("the second one is cut short");
+    assert!(arrived.starts_with(begin) && arrived.ends_with(end), "{arrived}");
+    let (begin, _) = checkpoint.split_once('…').expect("the position is cut short");
+    assert!(reached.starts_with(begin), "{reached}");
 }

@@ -82,8 +82,8 @@ fn whats(judgement: &Judgement) -> Vec<What> {
 fn a_run_that_is_right_has_no_fault() {
     let judgement = judged(emitted());
     judgement.assert_fine("as it should be");
-    let Judgement { n_entities, n_reads, n_followed, n_held, n_halves, n_cuts, .. } = judgement;
-    assert_eq!((n_entities, n_reads, n_followed, n_held, n_halves, n_cuts), (3, 2, 6, 3, 1, 1));
+    let Judgement { n_entities, n_reads, n_followed, n_held, n_halves, n_points, .. } = judgement;
+    assert_eq!((n_entities, n_reads, n_followed, n_held, n_halves, n_points), (3, 2, 6, 3, 1, 2));
 }
 
 #[test]

@@ -151,7 +151,8 @@ mod tests {
                 let mut statement = connection.prepare(&text).unwrap();
                 let steps = statement.query_map([], |row| row.get(3)).unwrap();
                 let steps: Vec<String> = steps.map(Result::unwrap).collect();
-                assert!(steps.iter().all(|step| !step.contains("TEMP B-TREE")), "{text}: {steps:?}");
+                // Within an entity it may sort.
+                assert!(steps.iter().all(|step| !step.contains("TEMP B-TREE FOR ORDER BY")), "{text}: {steps:?}");
             }
         }
     }

@@ -19,7 +19,7 @@ const ONE_VIEW: Plan = Plan { reading: 4, starts_over: true, ..CHUNKS };
 fn a_snapshot_in_one_read_view_begins_anew_after_a_kill_and_is_right() {
     let case = Case { lines: "snapshot-mode = \"consistent\"", plan: ONE_VIEW, ..Case::default() };
     for judgement in case.run() {
-        assert_eq!(judgement.n_cuts, 1, "all rows are of one point: {judgement}");
+        assert_eq!(judgement.n_points, 1, "all rows are of one point: {judgement}");
     }
 }
 
@@ -27,7 +27,7 @@ fn a_snapshot_in_one_read_view_begins_anew_after_a_kill_and_is_right() {
 fn a_table_without_an_index_on_the_entity_key_is_read_in_one_view() {
     let case = Case { writing: Writing { keys: "", ..small() }, plan: ONE_VIEW, ..Case::default() };
     for judgement in case.run() {
-        assert_eq!(judgement.n_cuts, 1, "all rows are of one point: {judgement}");
+        assert_eq!(judgement.n_points, 1, "all rows are of one point: {judgement}");
     }
 }
 

@@ -162,8 +162,11 @@ async fn a_chunk_that_was_cut_for_the_rule_before_stops_the_pipeline_and_nothing
         driver.let_one().await;
         driver.exchange().await.expect("no snapshot yet");
         driver.gate.send(()).await.unwrap();
-        // It ends by itself.
-        driver.exchanges.closed().await;
+        // It ends by itself, or goes wrong.
+        tokio::select! {
+            () = driver.exchanges.closed() => {}
+            _ = driver.status.wait_for(|status| status.as_ref().is_some_and(|status| status.summary.batches > 1)) => {}
+        }
     })
     .await;
     let error = ended.unwrap_err();
