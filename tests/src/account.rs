@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::dump::Dump;
-use crate::events::{Chunk, Emitted, Recorded, TableRead};
+use crate::events::{Checkpoint, Chunk, Emitted, Recorded, Snapshot, TableRead};
 use crate::gtids::GtidSet;
 use crate::oracle::{self, Change, Op, Row, Side};
 
@@ -249,7 +249,9 @@ impl<'a> Watermarks<'a> {
     /// None, and a fault, where the file does not tell them.
     fn of(recorded: &'a Recorded, faults: &mut Vec<Fault>) -> Option<Self> {
         let mut fault = |text: String| faults.push(Fault { what: What::Chunks, text });
-        let low = recorded.checkpoints.iter().find(|checkpoint| checkpoint.snapshot.is_some());
+        // While rows are read the log stands still; a snapshot that began anew has left a line of the one before.
+        let reads = |checkpoint: &&Checkpoint| checkpoint.snapshot.as_ref().is_some_and(Snapshot::is_reading);
+        let low = recorded.checkpoints.iter().rev().find(reads);
         let (Some(low), Some(snapshot)) = (low, recorded.snapshot()) else {
             fault("no checkpoint tells of a snapshot".into());
             return None;
