@@ -367,13 +367,13 @@ fn rows_that_are_there(document: &mut Document, server: &Mysql) {
 
 /// The rule has another entity key when the log is still to be read of which the chunks by the first one hold a part.
 fn another_entity_key(document: &mut Document, server: &Mysql, initial: &Live<'_>) {
-    let slowly = "snapshot = \"initial\"\nsnapshot-chunk-rows = 2\nsnapshot-rows-per-second = 8";
+    let slowly = "snapshot = \"initial\"\nsnapshot-chunk-rows = 2\nsnapshot-rows-per-second = 12";
     // Small batches: the log behind the rows comes in several, each with a position of its own.
     let place = Live { snapshot: slowly, batch: 2, ..initial.clone() }.place();
     let mut steps = Steps::default();
     renew(server);
     server.sql("ALTER TABLE shop.item_assets ADD KEY (owner_id), ADD KEY (asset_info)");
-    server.sql(&steps.mixed(1, 40));
+    server.sql(&(1..=40).map(|id| steps.insert(id, id, "asset")).collect::<String>());
     let mut running = place.capture();
     let chunks = wait_for_a_chunk(&place, &mut running);
     server.sql(&steps.mixed(201, 12));
@@ -402,11 +402,12 @@ fn another_entity_key(document: &mut Document, server: &Mysql, initial: &Live<'_
 
 /// A column goes while chunks are read.
 fn altered(document: &mut Document, server: &Mysql, initial: &Live<'_>) {
-    let slowly = "snapshot = \"initial\"\nsnapshot-chunk-rows = 2\nsnapshot-rows-per-second = 8";
+    let slowly = "snapshot = \"initial\"\nsnapshot-chunk-rows = 2\nsnapshot-rows-per-second = 12";
     let place = Live { snapshot: slowly, ..initial.clone() }.place();
     renew(server);
     server.sql("ALTER TABLE shop.item_assets ADD KEY (owner_id), ADD COLUMN place VARCHAR(9)");
-    server.sql(&Steps::default().mixed(1, 80));
+    let mut steps = Steps::default();
+    server.sql(&(1..=40).map(|id| steps.insert(id, id, "asset")).collect::<String>());
     let mut running = place.capture();
     wait_for_a_chunk(&place, &mut running);
     server.sql("ALTER TABLE shop.item_assets DROP COLUMN place");
@@ -439,7 +440,7 @@ fn wait_for_a_chunk(place: &Place, running: &mut Running) -> String {
     let begun = Instant::now();
     loop {
         let text = fs::read_to_string(place.events()).unwrap_or_default();
-        if let Some(line) = text.lines().find(|line| line.contains("\\\"rows\\\":2")) {
+        if let Some(line) = text.lines().find(|line| line.contains("\\\"stage\\\":\\\"reading\\\"")) {
             return line.to_owned();
         }
         running.assert_runs();
