@@ -68,6 +68,9 @@ impl From<Unanswered> for Failure {
     }
 }
 
+/// Characters of a position that are shown.
+const POSITION_MAX: usize = 400;
+
 fn show(answer: &StatusAnswer, json: bool) -> Outcome<()> {
     if json {
         return output::print_json(&serde_json::to_value(answer).expect("an answer is plain data"));
@@ -85,7 +88,10 @@ fn text(answer: &StatusAnswer) -> String {
     }
     let source = &answer.source;
     line("source", format!("{}: {}", if source.connected { "connected" } else { "away" }, source.about));
-    line("position", answer.position.clone().unwrap_or_else(|| "nothing is committed yet".into()));
+    if let Some([done, total]) = answer.snapshot_rows {
+        line("snapshot", format!("{} of about {} rows", output::grouped(done), output::grouped(total)));
+    }
+    line("position", answer.position.as_deref().map_or("nothing is committed yet".into(), shortened));
     line(
         "changes",
         format!(
@@ -103,6 +109,14 @@ fn text(answer: &StatusAnswer) -> String {
             .map_or("unknown to this source".into(), |lag_ms| format!("{} ms", output::grouped(lag_ms.max(0) as u64))),
     );
     out
+}
+
+/// A snapshot's position grows with its chunks.
+fn shortened(position: &str) -> String {
+    match position.char_indices().nth(POSITION_MAX) {
+        Some((end, _)) => format!("{}… (--json shows all)", &position[..end]),
+        None => position.to_owned(),
+    }
 }
 
 /// `2 d 3 h`, `4 min 5 s`

@@ -30,6 +30,8 @@ pub struct StatusAnswer {
     pub batches: u64,
     pub history_rows: u64,
     pub negative_intervals: u64,
+    /// Rows of the snapshot that are done, and about how many there are; none where none is being read.
+    pub snapshot_rows: Option<[u64; 2]>,
     /// Over the last 5 to 10 seconds.
     pub changes_per_second: u64,
     /// Age of the last source transaction when its history was committed; none where the source does not say.

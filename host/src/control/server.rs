@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::answers::{ErrorAnswer, ExchangeAnswer, ResnapshotAnswer, SourceAnswer, StatusAnswer};
 use super::{COMPONENT_BYTES_MAX, CONSENT, ORIGIN, PIPELINE, SETTINGS, TABLE};
+use crate::event::Progress;
 use crate::failure::{Failure, Outcome};
 use crate::ledger::Reason;
 use crate::metrics::{self, Metrics};
@@ -174,6 +175,10 @@ impl Control {
             batches: summary.batches,
             history_rows: summary.rows_upserted + summary.rows_deleted,
             negative_intervals: summary.negative_intervals,
+            snapshot_rows: match summary.progress {
+                Some(Progress::Snapshot { done_rows, total_rows }) => Some([done_rows, total_rows]),
+                _ => None,
+            },
             changes_per_second: self.metrics.rate(),
             lag_ms: self.metrics.lag_ms(),
         }

@@ -17,4 +17,5 @@ mod restarts;
 mod snapshot;
 mod statements;
 mod swaps;
+mod tables;
 mod values;

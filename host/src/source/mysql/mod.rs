@@ -90,6 +90,8 @@ pub struct Mysql {
     filter: Option<Filter>,
     /// What was read and is not handed out yet.
     at_hand: Option<(Batch, Position)>,
+    /// Troubles since the last batch.
+    n_troubles: u32,
     asked: Option<mpsc::Receiver<Resnapshot>>,
     asks: mpsc::Sender<Resnapshot>,
     failed: Option<SourceError>,
@@ -141,6 +143,7 @@ impl Mysql {
                         reading: None,
                         filter: None,
                         at_hand: None,
+                        n_troubles: 0,
                         asked: Some(asked),
                         asks,
                         failed: None,
@@ -253,9 +256,14 @@ impl Mysql {
     /// The next rows that are in the tables already; none when all are read.
     async fn read_rows(&mut self) -> Result<Option<(Batch, Position)>, Trouble> {
         if self.reading.is_none() {
+            let snapshot = self.walk.place.snapshot.as_mut().expect("it is being read");
+            if !std::mem::replace(&mut snapshot.begun, true) {
+                // This session follows the log from the place on; the readers need one that follows it from now on.
+                self.session = None;
+                return Ok(None);
+            }
             let session = self.session.take().expect("connected before it reads");
             self.reading = Some(Reading::begin(&self.settings, session).await?);
-            self.walk.place.snapshot.as_mut().expect("it is being read").begun = true;
         }
         let reading = self.reading.as_mut().expect("begun above");
         if let Some(batch) = reading.next(&mut self.walk.place).await? {
@@ -351,6 +359,11 @@ impl Mysql {
                 self.state.send_replace(SourceState::Away(unusable.text().to_owned()));
                 self.session = None;
                 self.walk.rewind();
+                // The server may answer, and fail in the same way again.
+                self.n_troubles += 1;
+                if self.n_troubles > 1 && self.at_hand.is_none() {
+                    tokio::time::sleep((BACK_OFF_MIN * (1 << self.n_troubles.min(7))).min(BACK_OFF_MAX)).await;
+                }
             }
             // The transaction is read again, now as the first of its batch.
             Trouble::OtherShape => {
@@ -414,7 +427,7 @@ impl Source for Mysql {
             let trouble = if self.at_hand.is_some() {
                 match self.filtered().await {
                     Ok(batch) => {
-                        self.handed_out = Instant::now();
+                        (self.handed_out, self.n_troubles) = (Instant::now(), 0);
                         return Ok(Some(batch));
                     }
                     Err(trouble) => trouble,

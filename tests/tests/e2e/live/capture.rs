@@ -256,13 +256,13 @@ fn a_file_that_cannot_go_on_is_refused_by_name() {
     let place = live.place();
     let mut running = place.capture();
     running.wait_for_log(&["capturing"]);
-    refused(&place, &capture, 3, &["another process writes events.jsonl", "another file"]);
-    // It ends well.
     let begun = Instant::now();
     while !server.has_all_executed_in(&place.captured_until().gtids) {
         running.assert_runs();
         assert!(begun.elapsed() < WAIT_MAX, "not all was captured: {}", running.log());
     }
+    // It has nothing more to write.
+    refused(&place, &capture, 3, &["another process writes events.jsonl", "another file"]);
     running.stop();
     assert_events(&place.captured().reference(), &wanted(&account(&server)), "stopped by SIGTERM");
 }

@@ -1,4 +1,4 @@
-//! `docs/live.md`: its transcripts are what the program says on a real server.
+//! `docs/live.md` and `docs/snapshot.md`: their transcripts are what the program says on a real server.
 
 use std::fs;
 
@@ -8,7 +8,12 @@ use hindsight_tests::steps::Steps;
 
 use crate::documents::{Shown, shown};
 
-const DOCUMENT: &str = "docs/live.md";
+/// What is in the table before hindsight comes.
+fn rows(owners: [i64; 2]) -> String {
+    let [one, other] = owners;
+    let rows = format!("(1, {one}, 'laptop 4', '2025-01-01'), (2, {other}, 'phone 9', '2025-01-02')");
+    format!("{} INSERT INTO shop.item_assets VALUES {rows};", Steps::SCHEMA)
+}
 
 /// Lines that differ from machine to machine and from day to day, by how they begin.
 const MOVING: [&str; 2] = ["  ✓ version                         ", "  ✓ clock                           "];
@@ -44,14 +49,28 @@ fn the_transcripts_of_the_live_page_are_what_the_program_says() {
     // A server as it is without any option of ours, but for where its data are.
     let mysql = Mysql::start(&["--binlog-row-metadata=MINIMAL"]);
     mysql.sql("SET PERSIST binlog_row_metadata = 'FULL'");
-    mysql.sql(Steps::SCHEMA);
+    mysql.sql(&rows([7, 7]));
     mysql.sql("SET PERSIST binlog_row_metadata = 'MINIMAL'; CREATE USER repl@'%'");
+    hold("docs/live.md", &mysql);
+}
+
+#[test]
+fn the_transcripts_of_the_snapshot_page_are_what_the_program_says() {
+    let mysql = Mysql::start(&[]);
+    mysql.sql(&rows([7, 8]));
+    mysql.sql("CREATE USER repl@'%'; GRANT REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.* TO repl@'%'");
+    hold("docs/snapshot.md", &mysql);
+}
+
+/// Runs what a page shows, in its order.
+#[track_caller]
+fn hold(page: &str, mysql: &Mysql) {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
     let server =
         Server { address: format!("127.0.0.1:{}", mysql.port()), control: free.to_string(), uuid: mysql.uuid() };
     let folder = Folder::new();
-    let document = fs::read_to_string(repository().join(DOCUMENT)).expect("read the page");
-    let mut renewed = document.clone();
+    let document = fs::read_to_string(repository().join(page)).expect("read the page");
+    let (mut renewed, mut rest) = (String::new(), document.as_str());
     for Shown { command, output } in shown(&document) {
         let said = match command.split_once(' ') {
             Some(("mysql", statement)) => {
@@ -65,23 +84,26 @@ fn the_transcripts_of_the_live_page_are_what_the_program_says() {
                 if arguments[0] == "init" {
                     point_at(&folder, &server);
                 }
-                answer.out
+                if answer.exit == Some(0) || !answer.out.is_empty() { answer.out } else { answer.err }
             }
-            _ => panic!("{DOCUMENT} shows `{command}`, which is no command of this test"),
+            _ => panic!("{page} shows `{command}`, which is no command of this test"),
         };
         let said: Vec<String> = said.lines().map(|line| masked(line, &server)).collect();
         let block = |lines: &[String]| {
             let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            format!("$ {command}\n{}", lines.trim_end_matches('\n'))
+            format!("$ {command}\n{lines}")
         };
-        let trimmed = |text: String| text.trim_end().to_owned();
-        let (shown, said) = (trimmed(block(&output)), trimmed(block(&said)));
-        renewed = renewed.replacen(&shown, &said, 1);
+        let was = block(&output);
+        let at = rest.find(&was).expect("the blocks come in this order");
+        renewed += &rest[..at];
+        renewed += &block(&said);
+        rest = &rest[at + was.len()..];
     }
+    renewed += rest;
     if renewed != document {
-        let place = binary().with_file_name("live.md");
+        let place = binary().with_file_name(page.trim_start_matches("docs/"));
         fs::write(&place, renewed).expect("leave the renewed page");
-        panic!("{DOCUMENT} shows other outputs than the program's; the renewed page is {}", place.display());
+        panic!("{page} shows other outputs than the program's; the renewed page is {}", place.display());
     }
 }
 

@@ -2,8 +2,9 @@
 //! differs, this test says so, and leaves the new document in the target folder.
 
 use std::fs;
+use std::time::Instant;
 
-use hindsight_tests::live::Live;
+use hindsight_tests::live::{Live, Running, WAIT_MAX};
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::pipeline::{Place, fixture};
 use hindsight_tests::program::{Answer, binary, repository};
@@ -119,6 +120,7 @@ fn every_refusal_says_what_the_document_shows() {
     account(&mut document, &server);
     address_and_tls(&mut document, &server, bare);
     positions(&mut document, &server);
+    rows_that_are_there(&mut document, &server);
     log(&mut document, &server);
     anonymous(&mut document, &server);
     processes(&mut document, &server);
@@ -148,8 +150,9 @@ fn configuration(document: &mut Document, server: &Mysql) {
         document.frame(what, &place.run_to_end(), words);
     };
     let never = "snapshot = \"never\"\n";
-    with("The first rows are asked for", never, "snapshot = \"initial\"\n", &["snapshot", "never"]);
-    with("`snapshot` is left out, which means the same", never, "", &["snapshot", "never"]);
+    with("A `snapshot` that is none", never, "snapshot = \"always\"\n", &["snapshot", "when-needed", "never"]);
+    let chunks = format!("{never}snapshot-chunk-rows = 0\n");
+    with("Chunks without rows", never, &chunks, &["snapshot-chunk-rows", "between 1 and"]);
     with("A `start` that is none", "\"earliest\"", "\"yesterday\"", &["start", "yesterday", "earliest"]);
 }
 
@@ -318,6 +321,131 @@ fn positions(document: &mut Document, server: &Mysql) {
     Live { table: "shop.*", ..Live::of(server) }.configure(&place);
     document.mask(place.database().display().to_string(), "history.db");
     document.refusal("a history of other tables", &place.run_to_end(), 2, &["another source", "shop.*"]);
+}
+
+/// What a snapshot needs of the account and the tables, and what must not happen to them meanwhile.
+fn rows_that_are_there(document: &mut Document, server: &Mysql) {
+    document.section("The rows that are there");
+    renew(server);
+    server.sql(&Steps::default().mixed(1, 11));
+    server.add_user("blind", "secret", "REPLICATION SLAVE, REPLICATION CLIENT");
+    let initial = Live { snapshot: "snapshot = \"initial\"", ..Live::of(server) };
+    let blind = Live { urls: vec![server.url_of("blind:secret")], ..initial.clone() };
+    let place = blind.place();
+    let unseen = place.run_to_end();
+    document.refusal(
+        "an account that has no right on the table, which hides it",
+        &unseen,
+        3,
+        &["shop.item_assets", "snapshot = \"never\"", "GRANT SELECT ON `shop`.`item_assets` TO 'blind'@'%';"],
+    );
+    server.sql("GRANT INSERT ON shop.item_assets TO 'blind'@'%'");
+    let unread = place.run_to_end();
+    document.refusal(
+        "an account that may not read it",
+        &unread,
+        3,
+        &["no SELECT on shop.item_assets", "GRANT SELECT ON `shop`.`item_assets` TO 'blind'@'%';"],
+    );
+    // As it is printed.
+    let grant = unread.err.lines().find(|line| line.trim_start().starts_with("GRANT ")).expect("a line of its own");
+    server.sql(grant);
+    let answer = place.run_to_end();
+    assert_eq!(answer.exit, Some(0), "after {grant}: {}", answer.err);
+    let missing = Live { table: "shop.assets", ..initial.clone() }.run_to_end().1;
+    document.refusal("a table that does not exist", &missing, 3, &["shop.assets", "there are shop.item_assets"]);
+    server.sql("CREATE TABLE shop.old (id INT PRIMARY KEY, owner_id INT, asset_info VARCHAR(9), registered_at DATETIME) ENGINE = MyISAM");
+    let (place, engine) = Live { table: "shop.old", ..initial.clone() }.run_to_end();
+    document.refusal("a table that is not InnoDB's", &engine, 3, &["shop.old", "MyISAM", "ENGINE = InnoDB"]);
+    server.sql("ALTER TABLE `shop`.`old` ENGINE = InnoDB");
+    let answer = place.run_to_end();
+    assert_eq!(answer.exit, Some(0), "{}", answer.err);
+
+    another_entity_key(document, server, &initial);
+    altered(document, server, &initial);
+}
+
+/// The rule has another entity key when the log is still to be read of which the chunks by the first one hold a part.
+fn another_entity_key(document: &mut Document, server: &Mysql, initial: &Live<'_>) {
+    let slowly = "snapshot = \"initial\"\nsnapshot-chunk-rows = 2\nsnapshot-rows-per-second = 12";
+    // Small batches: the log behind the rows comes in several, each with a position of its own.
+    let place = Live { snapshot: slowly, batch: 2, ..initial.clone() }.place();
+    let mut steps = Steps::default();
+    renew(server);
+    server.sql("ALTER TABLE shop.item_assets ADD KEY (owner_id), ADD KEY (asset_info)");
+    server.sql(&(1..=40).map(|id| steps.insert(id, id, "asset")).collect::<String>());
+    let mut running = place.capture();
+    let chunks = wait_for_a_chunk(&place, &mut running);
+    server.sql(&steps.mixed(201, 12));
+    wait_until_captured(&place, server, &mut running);
+    running.stop();
+    // As a kill would leave it: all rows are there, and the log is not behind them.
+    let text = fs::read_to_string(place.events()).expect("read the file");
+    let is_read = |line: &&str| line.contains("\\\"stage\\\":\\\"ended\\\"");
+    let last = text.lines().filter(|line| line.starts_with("{\"checkpoint\":")).rfind(is_read);
+    let last = last.unwrap_or_else(|| panic!("after {chunks} no position behind all rows: {text}"));
+    let end = text.find(last).expect("it is a line of it") + last.len() + 1;
+    place.0.write("events.jsonl", &text[..end]);
+    let configured = fs::read_to_string(place.0.path().join("hindsight.toml")).expect("read the configuration");
+    let other = "[rule]\nsettings = { owner = \"asset_info\", columns = \"owner_id\" }\n";
+    place.0.write("hindsight.toml", configured.replace("[rule]\n", other));
+    document.refusal(
+        "a rule with another entity key, while the log is not behind the snapshot",
+        &place.capture_to_end(),
+        3,
+        &["shop.item_assets", "(owner_id)", "(asset_info)", "hindsight status", "new history"],
+    );
+    place.0.write("hindsight.toml", configured);
+    let answer = place.capture_to_end();
+    assert_eq!(answer.exit, Some(0), "the one that it was read for: {}", answer.err);
+}
+
+/// A column goes while chunks are read.
+fn altered(document: &mut Document, server: &Mysql, initial: &Live<'_>) {
+    let slowly = "snapshot = \"initial\"\nsnapshot-chunk-rows = 2\nsnapshot-rows-per-second = 12";
+    let place = Live { snapshot: slowly, ..initial.clone() }.place();
+    renew(server);
+    server.sql("ALTER TABLE shop.item_assets ADD KEY (owner_id), ADD COLUMN place VARCHAR(9)");
+    let mut steps = Steps::default();
+    server.sql(&(1..=40).map(|id| steps.insert(id, id, "asset")).collect::<String>());
+    let mut running = place.capture();
+    wait_for_a_chunk(&place, &mut running);
+    server.sql("ALTER TABLE shop.item_assets DROP COLUMN place");
+    document.refusal(
+        "the table is altered while its rows are read",
+        &running.end(),
+        1,
+        &["shop.item_assets was altered while its rows were read", "Start again"],
+    );
+}
+
+fn last_checkpoint(place: &Place) -> String {
+    let text = fs::read_to_string(place.events()).unwrap_or_default();
+    text.lines().rfind(|line| line.starts_with("{\"checkpoint\":")).unwrap_or_default().to_owned()
+}
+
+#[track_caller]
+fn wait_until_captured(place: &Place, server: &Mysql, running: &mut Running) {
+    let begun = Instant::now();
+    // The rows are read at the server's end, so the position alone says nothing before the log is behind them.
+    while !server.has_all_executed_in(&place.captured_until().gtids) || last_checkpoint(place).contains("snapshot=") {
+        running.assert_runs();
+        assert!(begun.elapsed() < WAIT_MAX, "not all was captured: {}", running.log());
+    }
+}
+
+/// Gives the position with it.
+#[track_caller]
+fn wait_for_a_chunk(place: &Place, running: &mut Running) -> String {
+    let begun = Instant::now();
+    loop {
+        let text = fs::read_to_string(place.events()).unwrap_or_default();
+        if let Some(line) = text.lines().find(|line| line.contains("\\\"stage\\\":\\\"reading\\\"")) {
+            return line.to_owned();
+        }
+        running.assert_runs();
+        assert!(begun.elapsed() < WAIT_MAX, "no chunk: {}", running.log());
+    }
 }
 
 /// A pipeline that has read all that is there.

@@ -1,7 +1,9 @@
 //! Entity keys in the order of their index, as the server compares them.
 //!
 //! Numbers and bytes have one order everywhere. A text's order is its collation's, which only the server knows: it gives
-//! each text's weight (`WEIGHT_STRING`), and weights are compared byte by byte, as the server's own sorting does.
+//! each text's weight (`WEIGHT_STRING`), and weights are compared byte by byte, as the server's own sorting does. Where its
+//! trailing blanks do not count, the shorter weight is filled up with those of a blank. (`WEIGHT_STRING(x AS CHAR(n))` would not
+//! do: it fills up texts, and `ß` has the weight of `ss`.)
 
 use std::cmp::Ordering;
 
@@ -18,10 +20,11 @@ pub enum Part {
     Int(i64),
     UInt(u64),
     Bytes(Vec<u8>),
-    /// Bytes in the column's character set, and their weight under its collation.
+    /// Bytes in the column's character set, and their weight under its collation, and that of a blank.
     Text {
         raw: Vec<u8>,
         weight: Vec<u8>,
+        pad: Vec<u8>,
     },
 }
 
@@ -34,7 +37,7 @@ impl Key {
 }
 
 impl Part {
-    fn cmp_known(&self, other: &Part) -> Ordering {
+    fn cmp_known<'a>(&'a self, other: &'a Part) -> Ordering {
         match (self, other) {
             (Part::Null, Part::Null) => Ordering::Equal,
             (Part::Null, _) => Ordering::Less,
@@ -42,13 +45,17 @@ impl Part {
             (Part::Int(one), Part::Int(other)) => one.cmp(other),
             (Part::UInt(one), Part::UInt(other)) => one.cmp(other),
             (Part::Bytes(one), Part::Bytes(other)) => one.cmp(other),
-            (Part::Text { weight: one, .. }, Part::Text { weight: other, .. }) => one.cmp(other),
+            (Part::Text { weight: one, pad, .. }, Part::Text { weight: other, .. }) => {
+                let length = one.len().max(other.len());
+                let padded = |weight: &'a [u8]| weight.iter().chain(pad.iter().cycle()).take(length);
+                padded(one).cmp(padded(other))
+            }
             _ => unreachable!("a column has one type"),
         }
     }
 }
 
-/// `n`, `i-5`, `u5`, `b00ff`, `t6162.1c471c60`: bytes in hexadecimal.
+/// `n`, `i-5`, `u5`, `b00ff`, `t6162.1c471c60.0209`: bytes in hexadecimal.
 impl Serialize for Part {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&match self {
@@ -56,7 +63,7 @@ impl Serialize for Part {
             Part::Int(number) => format!("i{number}"),
             Part::UInt(number) => format!("u{number}"),
             Part::Bytes(bytes) => format!("b{}", hex(bytes)),
-            Part::Text { raw, weight } => format!("t{}.{}", hex(raw), hex(weight)),
+            Part::Text { raw, weight, pad } => format!("t{}.{}.{}", hex(raw), hex(weight), hex(pad)),
         })
     }
 }
@@ -72,8 +79,9 @@ impl<'de> Deserialize<'de> for Part {
                 b'u' => Part::UInt(rest.parse().ok()?),
                 b'b' => Part::Bytes(unhex(rest)?),
                 b't' => {
-                    let (raw, weight) = rest.split_once('.')?;
-                    Part::Text { raw: unhex(raw)?, weight: unhex(weight)? }
+                    let (raw, weights) = rest.split_once('.')?;
+                    let (weight, pad) = weights.split_once('.')?;
+                    Part::Text { raw: unhex(raw)?, weight: unhex(weight)?, pad: unhex(pad)? }
                 }
                 _ => return None,
             })
@@ -98,7 +106,7 @@ mod tests {
 
     #[test]
     fn keys_are_ordered_part_by_part_null_first_texts_by_weight_and_read_back() {
-        let text = |raw: &[u8], weight: &[u8]| Part::Text { raw: raw.into(), weight: weight.into() };
+        let text = |raw: &[u8], weight: &[u8]| Part::Text { raw: raw.into(), weight: weight.into(), pad: vec![] };
         let ordered = [
             Key(vec![Part::Null, text(b"z", &[9])]),
             Key(vec![Part::Int(-5), text(b"B", &[2])]),
@@ -114,5 +122,24 @@ mod tests {
         }
         assert!(serde_json::from_str::<Part>("\"bxy\"").is_err() && serde_json::from_str::<Part>("\"\"").is_err());
         assert_eq!(text(b"A", &[7]).cmp_known(&text(b"a", &[7])), Ordering::Equal);
+    }
+
+    #[test]
+    fn trailing_blanks_do_not_count_where_they_have_a_weight() {
+        let text = |weight: &[u8], pad: &[u8]| Part::Text { raw: vec![], weight: weight.into(), pad: pad.into() };
+        // A tab is before a blank, a letter behind it.
+        let (tab, blank, letter) = ([0, 5], [2, 9], [3, 1]);
+        for (one, other, wanted) in [
+            (vec![letter], vec![letter, blank, blank], Ordering::Equal),
+            (vec![letter], vec![letter, tab], Ordering::Greater),
+            (vec![letter], vec![letter, blank, tab], Ordering::Greater),
+            (vec![letter], vec![letter, blank, letter], Ordering::Less),
+            (vec![], vec![blank], Ordering::Equal),
+        ] {
+            let (one, other) = (one.as_flattened(), other.as_flattened());
+            assert_eq!(text(one, &blank).cmp_known(&text(other, &blank)), wanted, "{one:?} {other:?}");
+            assert_eq!(text(other, &blank).cmp_known(&text(one, &blank)), wanted.reverse(), "{other:?} {one:?}");
+            assert_eq!(text(one, &[]).cmp_known(&text(other, &[])), Ordering::Less, "where they count");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Row};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::key::Key;
 use super::statements::{self, Chunks};
@@ -150,18 +151,24 @@ impl Pace {
 pub async fn chunks(order: Order, index: String, columns: Vec<usize>, ranges: Vec<Range>, told: Told) {
     let (planned, plan) = mpsc::channel(order.readers);
     let plan = Arc::new(Mutex::new(plan));
-    let cutting = async {
-        if let Err(unusable) = cut(&order, &index, &columns, ranges, planned).await {
-            // Nobody listens: it ends anyway.
-            let _ = told.send(Err(unusable)).await;
-        }
-    };
-    let reading = futures_util::future::join_all((0..order.readers).map(|_| async {
-        if let Err(unusable) = read_planned(&order, &index, &columns, &plan, &told).await {
-            let _ = told.send(Err(unusable)).await;
-        }
-    }));
-    tokio::join!(cutting, reading);
+    let shared = Arc::new((order, index, columns));
+    // They end with this task.
+    let mut tasks = JoinSet::new();
+    for _ in 0..shared.0.readers {
+        let (shared, plan, told) = (shared.clone(), plan.clone(), told.clone());
+        tasks.spawn(async move {
+            let (order, index, columns) = &*shared;
+            if let Err(unusable) = read_planned(order, index, columns, &plan, &told).await {
+                // Where nobody listens it ends anyway.
+                let _ = told.send(Err(unusable)).await;
+            }
+        });
+    }
+    let (order, index, columns) = &*shared;
+    if let Err(unusable) = cut(order, index, columns, ranges, planned).await {
+        let _ = told.send(Err(unusable)).await;
+    }
+    tasks.join_all().await;
 }
 
 /// Walks over the index from boundary to boundary.

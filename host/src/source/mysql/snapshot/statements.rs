@@ -42,18 +42,15 @@ fn literal(part: &Part, collation: Option<&Collation>) -> String {
 }
 
 /// A column's text's weight: what the server sorts by.
-pub fn weight(expression: &str, collation: &Collation) -> String {
-    match collation.padded_to {
-        Some(characters) => format!("WEIGHT_STRING({expression} AS CHAR({characters}))"),
-        None => format!("WEIGHT_STRING({expression})"),
-    }
+pub fn weight(expression: &str) -> String {
+    format!("WEIGHT_STRING({expression})")
 }
 
 /// Weights of texts that come from the log, as UTF-8.
 pub fn weights<'a>(texts: impl IntoIterator<Item = &'a str>, collation: &Collation) -> String {
     let one = |text: &str| {
         let Collation { name, charset, .. } = collation;
-        weight(&format!("CONVERT(_utf8mb4 X'{}' USING {charset}) COLLATE {name}", hex(text.as_bytes())), collation)
+        weight(&format!("CONVERT(_utf8mb4 X'{}' USING {charset}) COLLATE {name}", hex(text.as_bytes())))
     };
     format!("SELECT {}", texts.into_iter().map(one).collect::<Vec<_>>().join(", "))
 }
@@ -106,7 +103,7 @@ impl Chunks<'_> {
 
     fn select_key(&self) -> String {
         let with_weights = self.columns.iter().zip(self.names()).flat_map(|(&column, name)| {
-            let weight = self.collation(column).map(|collation| weight(&name, collation));
+            let weight = self.collation(column).map(|_| weight(&name));
             std::iter::once(name).chain(weight)
         });
         let expressions: Vec<String> = with_weights.collect();
@@ -184,7 +181,7 @@ mod tests {
 
     fn table(nullable: bool) -> Table {
         let field = |name: &str| Field { name: name.into(), logical: Logical::Int64, nullable, declared: "int".into() };
-        let collation = Collation { name: "latin1_swedish_ci".into(), charset: "latin1".into(), padded_to: Some(9) };
+        let collation = Collation { name: "latin1_swedish_ci".into(), charset: "latin1".into(), pad: vec![0x20] };
         Table {
             database: "shop".into(),
             name: "a`b".into(),
@@ -202,7 +199,9 @@ mod tests {
 
     #[test]
     fn statements_compare_part_by_part_in_the_columns_own_character_set() {
-        let key = |raw: &[u8], owner| Key(vec![Part::Text { raw: raw.into(), weight: vec![] }, Part::Int(owner)]);
+        let key = |raw: &[u8], owner| {
+            Key(vec![Part::Text { raw: raw.into(), weight: vec![], pad: vec![] }, Part::Int(owner)])
+        };
         let table = table(false);
         let chunks = Chunks { table: &table, index: "k", columns: &[0, 1] };
         assert_eq!(
@@ -213,7 +212,7 @@ mod tests {
         );
         assert_eq!(
             chunks.boundary(None, 100),
-            "SELECT `region`, WEIGHT_STRING(`region` AS CHAR(9)), `owner` FROM `shop`.`a``b` FORCE INDEX (`k`) \
+            "SELECT `region`, WEIGHT_STRING(`region`), `owner` FROM `shop`.`a``b` FORCE INDEX (`k`) \
              WHERE `region` IS NOT NULL AND `owner` IS NOT NULL ORDER BY `region`, `owner` LIMIT 1 OFFSET 100"
         );
         assert_eq!(

@@ -6,7 +6,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use rustc_hash::FxHashMap;
 
-use super::statements::quoted;
+use super::statements::{self, quoted};
 use crate::event::TableSchema;
 use crate::source::binlog::catalog::{self, CatalogColumn};
 use crate::source::binlog::charset::Text;
@@ -32,8 +32,8 @@ pub struct Table {
 pub struct Collation {
     pub name: String,
     pub charset: String,
-    /// Trailing blanks do not count: with them a weight has as many characters as the column holds.
-    pub padded_to: Option<u64>,
+    /// The weight of a blank where trailing ones do not count: the shorter of two texts is compared as if it had them. Else empty.
+    pub pad: Vec<u8>,
 }
 
 /// An index whose order rows can be read in.
@@ -172,22 +172,12 @@ async fn one(
     name: String,
     rows: u64,
 ) -> Result<Result<Table, String>, mysql_async::Error> {
-    type ColumnRow = (
-        String,
-        String,
-        String,
-        String,
-        Option<u64>,
-        Option<u64>,
-        Option<u64>,
-        Option<u64>,
-        Option<String>,
-        Option<u64>,
-    );
+    type ColumnRow =
+        (String, String, String, String, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<String>);
     let found: Vec<ColumnRow> = conn
         .exec(
             "SELECT COLUMN_NAME, LOWER(DATA_TYPE), LOWER(COLUMN_TYPE), IS_NULLABLE, CHARACTER_OCTET_LENGTH,
-                    NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLLATION_NAME, CHARACTER_MAXIMUM_LENGTH
+                    NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLLATION_NAME
              FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
             (&database, &name),
         )
@@ -199,7 +189,7 @@ async fn one(
         known.into_iter().map(|(name, id, charset, pad)| (name, (id, charset, pad))).collect();
     let mut columns = Vec::new();
     let mut collations = Vec::new();
-    for (name, data_type, column_type, nullable, octets, precision, scale, digits, collation, characters) in found {
+    for (name, data_type, column_type, nullable, octets, precision, scale, digits, collation) in found {
         let known = collation.and_then(|name| known.get(&name).map(|known| (name, known)));
         columns.push(CatalogColumn {
             name,
@@ -212,11 +202,17 @@ async fn one(
             digits,
             collation: known.as_ref().map(|(_, (id, ..))| *id),
         });
-        collations.push(known.map(|(name, (_, charset, pad))| Collation {
-            name,
-            charset: charset.clone(),
-            padded_to: (pad == "PAD SPACE").then_some(characters.unwrap_or(0)),
-        }));
+        collations.push(match known {
+            Some((name, (_, charset, pad))) => {
+                let mut collation = Collation { name, charset: charset.clone(), pad: Vec::new() };
+                if pad == "PAD SPACE" {
+                    let blank: Option<Vec<u8>> = conn.query_first(statements::weights([" "], &collation)).await?;
+                    collation.pad = blank.unwrap_or_default();
+                }
+                Some(collation)
+            }
+            None => None,
+        });
     }
     let indexes = indexes(conn, &database, &name, &columns).await?;
     let primary = indexes.iter().find(|index| index.name == "PRIMARY");

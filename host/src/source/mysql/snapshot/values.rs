@@ -108,8 +108,10 @@ pub fn key(row: &Row, chunks: &Chunks<'_>) -> Option<Key> {
             (Column::Unsigned(_), Sent::Int(number)) => Part::UInt(u64::try_from(*number).ok()?),
             (Column::Signed(_) | Column::UnsignedAsInt(_), sent) => Part::Int(integer(sent)?),
             (_, Sent::Bytes(raw)) => match chunks.collation(column) {
-                Some(_) => match next()? {
-                    Sent::Bytes(weight) => Part::Text { raw: raw.clone(), weight: weight.clone() },
+                Some(collation) => match next()? {
+                    Sent::Bytes(weight) => {
+                        Part::Text { raw: raw.clone(), weight: weight.clone(), pad: collation.pad.clone() }
+                    }
                     _ => return None,
                 },
                 None => Part::Bytes(raw.clone()),

@@ -73,7 +73,7 @@ impl Weights {
                 (Value::Bytes(bytes), _) => Part::Bytes(bytes.into()),
                 (Value::Text(text), Some(collation)) => {
                     let weight = self.known.get(&collation.name)?.get(text)?;
-                    Part::Text { raw: text.into(), weight: weight.to_vec() }
+                    Part::Text { raw: text.into(), weight: weight.to_vec(), pad: collation.pad.clone() }
                 }
                 _ => return None,
             })
