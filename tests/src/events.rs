@@ -151,7 +151,6 @@ impl Snapshot {
     fn parse(json: &str) -> Result<Self> {
         let json = serde_json::from_str(json).with_context(|| format!("snapshot={json}"))?;
         let progress = fields(&json, &["again", "begun", "tables"])?;
-        ensure!(progress.get("again") == Some(&Value::Bool(false)), "this is no first snapshot: {json}");
         let tables = progress.get("tables").and_then(Value::as_array).context("no tables")?;
         Ok(Snapshot { tables: tables.iter().map(table_read).collect::<Result<_>>()? })
     }
@@ -246,6 +245,7 @@ fn emitted(line: &Map<String, Value>) -> Result<Emitted> {
         Some(Value::String(gtid)) => Some(gtid.clone()),
         _ => bail!("source.gtid is neither text nor null"),
     };
+    ensure!(gtid.is_none() || !from_snapshot, "a row that was read is of no transaction");
     let event = Event { change: Change { op, time_us, before, after }, side };
     let key = fields(part("key")?, &["owner_id"])?;
     ensure!(key.get("owner_id").and_then(Value::as_i64) == event.owner(), "the key is not the entity's");
