@@ -106,8 +106,10 @@ impl Judgement {
     /// No fault, or a failure that shows some of them.
     #[track_caller]
     pub fn assert_fine(&self, what: &str) {
+        let mut kinds: BTreeMap<What, usize> = BTreeMap::new();
+        self.faults.iter().for_each(|fault| *kinds.entry(fault.what).or_default() += 1);
         let shown: Vec<String> = self.faults.iter().take(8).map(Fault::to_string).collect();
-        assert!(self.faults.is_empty(), "{what}: {} faults, such as\n{}", self.faults.len(), shown.join("\n"));
+        assert!(self.faults.is_empty(), "{what}: faults {kinds:?}, such as\n{}", shown.join("\n"));
     }
 }
 

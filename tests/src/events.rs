@@ -35,6 +35,8 @@ pub struct Checkpoint {
     pub n_events: usize,
     /// The transactions behind which the log goes on.
     pub gtids: String,
+    /// Changes that are done of the next one.
+    pub skip: u64,
     pub snapshot: Option<Snapshot>,
 }
 
@@ -139,8 +141,9 @@ impl Checkpoint {
         ensure!(position.starts_with("mysql/1 "), "the position is `{position}`");
         let word = |name: &str| position.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         let gtids = word("gtids").context("a position without gtids")?.to_owned();
+        let skip = word("skip").and_then(|skip| skip.parse().ok()).context("a position without skip")?;
         let snapshot = word("snapshot").map(Snapshot::parse).transpose()?;
-        Ok(Checkpoint { n_events, gtids, snapshot })
+        Ok(Checkpoint { n_events, gtids, skip, snapshot })
     }
 }
 

@@ -1,4 +1,5 @@
 //! Several writers at once on tables like `shop.item_assets`, each with a connection of its own, until they are stopped.
+//! Some compress their transactions, one gives them GTIDs with a tag; now and then one is large, and a new log is begun.
 //!
 //! What they do is random, from a seed; in which order the server does it is the server's own: its log tells.
 
@@ -83,6 +84,7 @@ impl Writing<'_> {
         let (stop, transactions) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let threads = (0..self.writers).map(|number| {
             let writer = Writer {
+                number,
                 client: server.client(),
                 random: Random(self.seed << 8 | number as u64),
                 tables: self.tables.iter().map(ToString::to_string).collect(),
@@ -127,6 +129,7 @@ impl Drop for Writers {
 }
 
 struct Writer {
+    number: usize,
     client: Client,
     random: Random,
     tables: Vec<String>,
@@ -146,6 +149,12 @@ impl Writer {
     fn write_to(&mut self, client: &mut dyn Write) -> io::Result<()> {
         // Gaps between keys would be locked too, and writers would mostly wait for each other.
         writeln!(client, "SET SESSION transaction_isolation = 'READ-COMMITTED';")?;
+        if self.number % 2 == 1 {
+            writeln!(client, "SET SESSION binlog_transaction_compression = ON;")?;
+        }
+        if self.number == 2 {
+            writeln!(client, "SET gtid_next = 'AUTOMATIC:blue';")?;
+        }
         let mut next = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             let table = self.tables[self.random.below(self.tables.len() as u64) as usize].clone();
@@ -159,6 +168,9 @@ impl Writer {
                 writeln!(client, "{text};")?
             } else {
                 writeln!(client, "BEGIN;{text};COMMIT;")?
+            }
+            if self.random.below(400) == 0 {
+                writeln!(client, "FLUSH BINARY LOGS;")?;
             }
             client.flush()?;
             self.transactions.fetch_add(1, Ordering::Relaxed);
@@ -186,7 +198,12 @@ impl Writer {
             58..66 => format!("UPDATE IGNORE {table} SET id = {other} WHERE id = {id}"),
             66..72 => format!("UPDATE IGNORE {table} SET id = {other}, owner_id = {heir}, {set} WHERE id = {id}"),
             72..84 => format!("UPDATE {table} SET owner_id = {heir}, {set} WHERE id = {id}"),
-            84..90 => format!("UPDATE {table} SET owner_id = {heir} WHERE id BETWEEN {id} AND {id} + 4"),
+            84..89 => format!("UPDATE {table} SET owner_id = {heir} WHERE id BETWEEN {id} AND {id} + 4"),
+            // Larger than a batch now and then.
+            89 => {
+                let n = random.below(20) * random.below(20);
+                format!("UPDATE {table} SET {set} WHERE id BETWEEN {id} AND {id} + {n}")
+            }
             // All that one owner has, by its key.
             90..94 => format!("UPDATE {table} SET {set} WHERE owner_id = {owner}"),
             94..97 => format!("UPDATE {table} SET owner_id = {heir} WHERE owner_id = {owner}"),

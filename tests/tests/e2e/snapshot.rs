@@ -4,6 +4,7 @@
 mod follower;
 mod killing;
 mod kills;
+mod lost;
 mod modes;
 mod repeated;
 mod writers;

@@ -146,13 +146,15 @@ pub struct Stands {
     /// Ranges with a watermark of their own.
     pub ranges: usize,
     pub transactions: u64,
+    /// Changes of the next transaction.
+    pub skip: u64,
     pub gtids: String,
 }
 
 impl Stands {
     #[track_caller]
     fn of(position: &str) -> Self {
-        let Checkpoint { gtids, snapshot, .. } = Checkpoint::parse(position, 0).expect("a position of this form");
+        let Checkpoint { gtids, skip, snapshot, .. } = Checkpoint::parse(position, 0).expect("a position of this form");
         let (phase, rows, ranges) = match &snapshot {
             None => (Phase::Behind, 0, 0),
             Some(snapshot) => {
@@ -160,13 +162,13 @@ impl Stands {
                 (phase, snapshot.rows(), snapshot.tables.values().map(|table| table.done.len()).sum())
             }
         };
-        Stands { phase, rows, ranges, transactions: transactions(&gtids), gtids }
+        Stands { phase, rows, ranges, transactions: transactions(&gtids), skip, gtids }
     }
 
     /// In the order of a run.
-    pub fn order(&self) -> (Phase, u64, u64) {
+    pub fn order(&self) -> (Phase, u64, u64, u64) {
         // Rows are forgotten when the log is behind them.
-        (self.phase, if self.phase == Phase::Reading { self.rows } else { 0 }, self.transactions)
+        (self.phase, if self.phase == Phase::Reading { self.rows } else { 0 }, self.transactions, self.skip)
     }
 }
 
@@ -175,8 +177,8 @@ impl fmt::Display for Stands {
         match self.phase {
             Phase::Begun => f.pad("begun"),
             Phase::Reading => f.pad(&format!("reading, {} rows in {} ranges", self.rows, self.ranges)),
-            Phase::Filtering => f.pad(&format!("filtering, {} transactions", self.transactions)),
-            Phase::Behind => f.pad(&format!("behind, {} transactions", self.transactions)),
+            Phase::Filtering => f.pad(&format!("filtering, {} transactions + {}", self.transactions, self.skip)),
+            Phase::Behind => f.pad(&format!("behind, {} transactions + {}", self.transactions, self.skip)),
         }
     }
 }

@@ -26,7 +26,7 @@ fn a_snapshot_under_eight_writers_survives_fifty_kills_of_each_process() {
     let snapshot = format!("snapshot = \"initial\"\nsnapshot-chunk-rows = {chunk}\nsnapshot-readers = 2");
     let live = Live { snapshot: &snapshot, batch: 60, source: "heartbeat = \"1s\"", ..Live::of(&server) };
     let followers = COMMANDS.map(|command| Follower::new(command, &live));
-    let plan = Plan { reading: 33, filtering: 8, behind: 11, rows: rows / 40, starts_over: false };
+    let plan = Plan { reading: 33, filtering: 8, behind: 11, rows: rows / 80, starts_over: false };
     let begun = Instant::now();
     let writers = writing.start(&server);
     let kills = thread::scope(|scope| {
