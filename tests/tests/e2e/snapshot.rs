@@ -1,6 +1,7 @@
 //! Snapshots of real servers while others write: each run's emitted events against the server's own log, and its table
 //! against the oracle over them.
 
+mod again;
 mod follower;
 mod killing;
 mod kills;
