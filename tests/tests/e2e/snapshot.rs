@@ -8,4 +8,5 @@ mod kills;
 mod lost;
 mod modes;
 mod repeated;
+mod unseen;
 mod writers;

@@ -1,101 +1,121 @@
-//! Rows that were changed behind the log's back, and read again while eight writers go on: what differs becomes events.
+//! A history that lost its position is compared with the tables: what differs becomes a change, what is gone is closed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::thread;
 
+use hindsight_tests::events;
+use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
-use hindsight_tests::oracle::{self, Event, OnOwnerChange, Op};
-use hindsight_tests::pipeline::{Rule, assert_same};
+use hindsight_tests::oracle::{self, Event, HistoryTable, OnOwnerChange, Op};
+use hindsight_tests::pipeline::{Place, assert_same};
+use hindsight_tests::program::Answer;
 use hindsight_tests::say::say;
-use hindsight_tests::writers::{SLOW_COMMITS, Writing};
+use hindsight_tests::wall_clock;
 
-use super::follower::{Command, Follower, Phase};
-use super::killing::{Plan, kill_again_and_again};
-
-/// Rows that no writer touches begin here, each of an owner of its own; of each kind so many.
-const FIRST_ID: i64 = 1_000_000;
-const FIRST_OWNER: i64 = 500_000;
-const EACH: i64 = 40;
+/// Between the steps of the commits of what was read again. Not where its end is committed: there the file may hold more than the history.
+const CRASHES: [&str; 8] = [
+    "sink.begin:3",
+    "sink.met:2",
+    "sink.rows:3",
+    "sink.committed:2",
+    "sink.met:4",
+    "sink.committed:5",
+    "sink.checkpoint:2",
+    "sink.committed:3",
+];
 
 #[test]
-fn what_was_changed_behind_the_log_becomes_events_when_a_table_is_read_again_under_writers_and_kills() {
-    let writing = Writing { seed: 23, rows: 1_500, ..Writing::default() };
-    let server = Mysql::start(SLOW_COMMITS);
+fn a_history_whose_position_was_purged_ends_as_the_oracle_says_closed_and_deleted_rows_included() {
+    let load = Load { seed: 29, changes: 6_000, owners: 300, ..Load::default() };
+    let transactions: Vec<Transaction> = load.transactions().collect();
+    let part = |from: usize, to: usize| &transactions[transactions.len() * from / 10..transactions.len() * to / 10];
+    let server = Mysql::start(&[]);
+    server.sql(&format!("{SCHEMA} CREATE INDEX owner_id ON shop.item_assets (owner_id);"));
     server.add_reader();
-    writing.fill(&server);
-    // To be updated, deleted, moved, and left as they are.
-    let rows = (0..4 * EACH).map(|n| format!("({}, {}, 'before', '2025-01-01')", FIRST_ID + n, FIRST_OWNER + n));
-    server.sql(&format!("INSERT INTO shop.item_assets VALUES {}", rows.collect::<Vec<_>>().join(",")));
-    let snapshot = "snapshot = \"initial\"\nsnapshot-chunk-rows = 40";
-    let live = Live { snapshot, batch: 60, source: "heartbeat = \"1s\"", ..Live::of(&server) };
-    let follower = Follower::new(Command::Run(Rule::ByOwner), &live);
-    let writers = writing.start(&server);
-    let mut running = follower.start(|_| {});
-    follower.wait_until(&mut running, |stands| stands.phase == Phase::Behind);
+    let play = |some: &[Transaction]| {
+        server.feed(|client| write_transactions(some, client)).unwrap_or_else(|error| panic!("play a part: {error}"))
+    };
+    play(part(0, 4));
+    let place = Live::of(&server).place();
+    assert_eq!(place.run_with_events().output().expect("run hindsight").status.code(), Some(0));
+    let known = oracle_of(&place);
+    assert_same(&place.history(), &known, "before anything was lost");
 
-    let id = |n: i64| FIRST_ID + n;
-    let inserted = (4 * EACH..5 * EACH).map(|n| format!("({}, {}, 'new', '2025-01-01')", id(n), FIRST_OWNER + n));
-    server.sql(&format!(
-        "SET sql_log_bin = 0;
-         UPDATE shop.item_assets SET asset_info = 'after' WHERE id >= {} AND id < {};
-         DELETE FROM shop.item_assets WHERE id >= {} AND id < {};
-         UPDATE shop.item_assets SET owner_id = owner_id + 1000 WHERE id >= {} AND id < {};
-         INSERT INTO shop.item_assets VALUES {};",
-        id(0),
-        id(EACH),
-        id(EACH),
-        id(2 * EACH),
-        id(2 * EACH),
-        id(3 * EACH),
-        inserted.collect::<Vec<_>>().join(",")
-    ));
-    let log = running.log();
-    let (_, port) = log.split_once("control port at http://").expect("it logs its port");
-    let port = port.split('"').next().expect("a piece at least");
-    let asked = follower.place.0.hindsight(&["resnapshot", "shop.item_assets", "--control", port]);
-    assert_eq!(asked.exit, Some(0), "{}{}", asked.out, asked.err);
-    follower.wait_until(&mut running, |stands| stands.phase == Phase::Reading);
-    running.kill();
-    let kills =
-        kill_again_and_again(&follower, Plan { reading: 10, filtering: 2, behind: 2, rows: 40, starts_over: false });
-    let mut running = follower.start(|_| {});
-    writers.stop();
-    follower.wait_until_all_is_done(&server, &mut running);
-    running.stop();
+    // Nobody captures this, and then it is gone.
+    play(part(4, 7));
+    server.sql("FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 HOUR;");
+    let answer = Answer::from(place.run_with_events().output().expect("run hindsight"));
+    assert!(answer.exit == Some(3) && answer.err.contains("on-lost-position"), "{}", answer.err);
+    let snapshot = "snapshot = \"never\"\non-lost-position = \"resnapshot\"\nsnapshot-chunk-rows = 60";
+    Live { snapshot, ..Live::of(&server) }.configure(&place);
+    for crash in CRASHES {
+        let mut command = place.run_with_events();
+        let answer = Answer::from(command.env("HINDSIGHT_TEST_CRASH", crash).output().expect("run hindsight"));
+        assert_eq!(answer.exit, None, "{crash}: {}", answer.err);
+        let position = place.checkpoint().expect("there was one before");
+        say(&format!("killed at {crash:<18} {}", position.split(" gtids=").nth(1).unwrap_or_default()));
+    }
+    // The rest of it while others write.
+    thread::scope(|scope| {
+        scope.spawn(|| play(part(7, 10)));
+        finish(place.run_with_events());
+    });
+    finish(place.run_with_events());
 
-    let recorded = follower.recorded();
+    let history = place.history();
+    assert_same(&history, &oracle_of(&place), "over what was emitted");
+    let emitted = events::read(&place.events()).expect("read the events").events;
+    let again: Vec<&Event> =
+        emitted.iter().filter(|emitted| emitted.gtid.is_none()).map(|emitted| &emitted.event).collect();
+    let count = |op: Op| again.iter().filter(|event| event.change.op == op).count();
+    say(&format!("read again: {} c, {} u, {} d", count(Op::Create), count(Op::Update), count(Op::Delete)));
+    assert!(
+        count(Op::Read) == 0 && [Op::Create, Op::Update, Op::Delete].map(count).iter().all(|&n| n > 10),
+        "each is met"
+    );
+    assert_tells_the_source(&history, &source(&server));
+}
+
+fn finish(mut command: Command) {
+    let answer = Answer::from(command.output().expect("run hindsight"));
+    assert_eq!(answer.exit, Some(0), "{}", answer.err);
+}
+
+#[track_caller]
+fn oracle_of(place: &Place) -> HistoryTable {
+    let recorded = events::read(&place.events()).expect("read the events");
     let events: Vec<Event> = recorded.events.into_iter().map(|emitted| emitted.event).collect();
-    let mut of_owner: BTreeMap<i64, Vec<(Op, Option<String>)>> = BTreeMap::new();
-    for event in events.iter().filter(|event| event.owner() >= Some(FIRST_OWNER)) {
-        let info = event.change.after.as_ref().and_then(|row| row.info.clone());
-        of_owner.entry(event.owner().expect("it is a number")).or_default().push((event.change.op, info));
-    }
-    let after = |op, info: &str| (op, Some(info.to_owned()));
-    let (read, gone) = (after(Op::Read, "before"), (Op::Delete, None));
-    let mut wanted = BTreeMap::new();
-    for n in 0..EACH {
-        let owner = |kind: i64| FIRST_OWNER + kind * EACH + n;
-        wanted.insert(owner(0), vec![read.clone(), after(Op::Update, "after")]);
-        wanted.insert(owner(1), vec![read.clone(), gone.clone()]);
-        wanted.insert(owner(2), vec![read.clone(), gone.clone()]);
-        wanted.insert(owner(2) + 1_000, vec![after(Op::Create, "before")]);
-        wanted.insert(owner(3), vec![read.clone()]);
-        wanted.insert(owner(4), vec![after(Op::Create, "new")]);
-    }
-    assert_same(&of_owner, &wanted, "events of what was changed behind the log");
+    oracle::scd2_by_owner_of_events(&events, OnOwnerChange::Close).table
+}
 
-    let history = follower.place.history();
-    let replay = oracle::scd2_by_owner_of_events(&events, OnOwnerChange::Close);
-    assert_same(&history, &replay.table, "the table");
-    let rows = server.sql("SELECT id, owner_id FROM shop.item_assets");
-    let rows: BTreeSet<(i64, i64)> = rows
-        .lines()
-        .map(|line| line.split_once('\t').expect("two columns"))
-        .map(|(id, owner)| (id.parse().expect("an id"), owner.parse().expect("an owner")))
-        .collect();
-    let current = history.iter().filter(|(_, row)| row.is_current);
-    let current: Vec<_> = current.map(|(key, _)| (key.source_id, key.owner_id)).collect();
-    say(&format!("{} kills, {} events, {} current rows of {}", kills.len(), events.len(), current.len(), rows.len()));
-    let gone: Vec<_> = current.iter().filter(|key| !rows.contains(key)).collect();
-    assert!(gone.is_empty(), "current rows that the source does not have: {gone:?}");
+/// By id: owner, info, and when it was registered.
+fn source(server: &Mysql) -> BTreeMap<i64, (i64, String, i64)> {
+    let rows = server.sql("SELECT id, owner_id, HEX(asset_info), registered_at FROM shop.item_assets");
+    let row = |line: &str| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [id, owner, info, at] = columns[..] else { panic!("four columns: {line}") };
+        let bytes =
+            (0..info.len()).step_by(2).map(|at| u8::from_str_radix(&info[at..at + 2], 16).expect("hexadecimal"));
+        let info = String::from_utf8(bytes.collect()).expect("UTF-8");
+        let at = wall_clock::parse(at).expect("a time");
+        (id.parse().expect("an INT"), (owner.parse().expect("an INT"), info, at))
+    };
+    rows.lines().map(row).collect()
+}
+
+/// Each row of the source is in the history with its values, and nothing else of it is current.
+#[track_caller]
+fn assert_tells_the_source(history: &HistoryTable, source: &BTreeMap<i64, (i64, String, i64)>) {
+    assert!(source.len() > 100, "there is something to tell");
+    for (id, (owner, info, start_us)) in source {
+        let key = oracle::HistoryKey { owner_id: *owner, source_id: *id, start_us: *start_us };
+        let told = history.get(&key).and_then(|row| row.info.as_ref());
+        assert_eq!(told, Some(info), "{key:?}");
+    }
+    for (key, row) in history.iter().filter(|(_, row)| row.is_current) {
+        let known = source.get(&key.source_id).is_some_and(|(owner, ..)| *owner == key.owner_id);
+        assert!(known, "{key:?} {row:?} is current and not in the source");
+    }
 }

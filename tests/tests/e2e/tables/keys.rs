@@ -38,6 +38,8 @@ const TEXTS: &[&str] = &[
 const KINDS: &[Kind] = &[
     Kind { name: "ai_ci", declared: "VARCHAR(20) COLLATE utf8mb4_0900_ai_ci", values: TEXTS, said: "owner" },
     Kind { name: "general_ci", declared: "VARCHAR(20) COLLATE utf8mb4_general_ci", values: TEXTS, said: "owner" },
+    // Under which ß is ss, and a control character nothing.
+    Kind { name: "unicode_ci", declared: "VARCHAR(20) COLLATE utf8mb4_unicode_ci", values: TEXTS, said: "owner" },
     Kind { name: "bin", declared: "VARCHAR(20) COLLATE utf8mb4_bin", values: TEXTS, said: "owner" },
     Kind { name: "latin1", declared: "VARCHAR(20) CHARACTER SET latin1", values: TEXTS, said: "owner" },
     Kind {
