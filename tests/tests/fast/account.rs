@@ -19,7 +19,7 @@ fn log() -> Vec<Logged> {
     add(2, Op::Create, None, row(3, 15, "c"));
     add(3, Op::Create, None, row(4, 16, "d"));
     add(4, Op::Update, row(1, 5, "a"), row(1, 5, "a4"));
-    // Between the chunks, inside the high watermark of the one that it leaves... and behind that of the one at which it arrives.
+    // Between the chunks, inside the high watermark of the one that it leaves, behind that of the one at which it arrives.
     add(6, Op::Update, row(3, 15, "c"), row(3, 5, "c6"));
     add(6, Op::Update, row(2, 5, "b"), row(2, 5, "b6"));
     add(7, Op::Delete, row(4, 16, "d"), None);

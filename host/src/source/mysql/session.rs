@@ -68,7 +68,9 @@ impl Session {
             None if settings.snapshot.initial => snapshot(&mut conn, server, settings, &executed, false).await?,
             None => start(&mut conn, server, &settings.start, &executed, &purged).await?,
         };
-        let lacking = place.gtids.minus(&executed);
+        // Rows of a snapshot hold more than the log was read.
+        let held = place.snapshot.as_ref().map_or_else(GtidSet::default, Progress::high);
+        let lacking = place.gtids.union(&held).minus(&executed);
         if !lacking.is_empty() {
             return Err(Unusable::Behind(format!(
                 "source {} does not have the transactions {lacking}, which were read from the source before: it is another server, \

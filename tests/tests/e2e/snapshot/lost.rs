@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use hindsight_tests::dump;
 use hindsight_tests::live::{Live, Running, WAIT_MAX};
 use hindsight_tests::mysql::{Client, Mysql, OUTLIVES_KILLS};
+use hindsight_tests::pipeline::Rule;
 use hindsight_tests::say::say;
 use hindsight_tests::writers::Writing;
 
-use super::follower::{COMMANDS, Follower, Phase};
+use super::follower::{COMMANDS, Command, Follower, Phase};
 
 /// Of the connections of all followers at once.
 const CUTS: usize = 12;
@@ -48,6 +49,52 @@ fn a_snapshot_goes_on_after_lost_connections_and_a_fallen_server() {
     running.into_iter().for_each(|process| _ = process.stop());
     let log = dump::read(&server.finished_logs()).logged("item_assets");
     followers.each_ref().map(|follower| follower.assert_is(&log, true));
+}
+
+/// What a chunk's rows hold is not in the position's transactions yet: a server without it is another history all the same.
+#[test]
+fn a_replica_that_lacks_what_rows_hold_is_waited_for() {
+    // One writer has one interval of GTIDs.
+    let writing = Writing { seed: 19, rows: 1_000, writers: 1, ..Writing::default() };
+    let mut first = Mysql::start(OUTLIVES_KILLS);
+    first.add_reader();
+    writing.fill(&first);
+    let second = Mysql::start(&["--server-id=2"]);
+    second.follow(&first);
+    second.wait_until_executed(&first.executed());
+    let snapshot = "snapshot = \"initial\"\nsnapshot-chunk-rows = 20\nsnapshot-rows-per-second = 200";
+    let live = Live {
+        urls: vec![first.url(), second.url()],
+        snapshot,
+        batch: 60,
+        source: "heartbeat = \"1s\"",
+        ..Live::default()
+    };
+    let follower = Follower::new(Command::Run(Rule::ByOwner), &live);
+    let mut running = follower.start(|_| {});
+    let begun = follower.wait_until(&mut running, |stands| stands.rows > 0);
+    second.lag();
+    let writers = writing.start(&first);
+    follower.wait_until(&mut running, |stands| stands.rows > begun.rows + 100);
+    writers.stop();
+    let executed = first.executed();
+    second.wait_until_received(&executed);
+    first.kill();
+    let tried = running.wait_for_log(&["does not have the transactions", &second.port().to_string()]);
+    let stands = follower.stands();
+    assert_eq!(stands.phase, Phase::Reading);
+    running.wait_for_log_after(tried, &["does not have the transactions"]);
+    assert_eq!(follower.stands(), stands, "nothing is read meanwhile");
+
+    second.stop_lagging();
+    second.wait_until_executed(&executed);
+    second.stop_following();
+    let writers = writing.start(&second);
+    follower.wait_until(&mut running, |stands| stands.phase > Phase::Reading);
+    writers.stop();
+    follower.wait_until_all_is_done(&second, &mut running);
+    running.stop();
+    follower.assert_is(&dump::read(&second.finished_logs()).logged("item_assets"), true);
 }
 
 /// Each reads a chunk more, or has read all.
