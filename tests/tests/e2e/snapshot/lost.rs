@@ -47,7 +47,9 @@ fn a_snapshot_goes_on_after_lost_connections_and_a_fallen_server() {
     }
     running.into_iter().for_each(|process| _ = process.stop());
     let log = dump::read(&server.finished_logs()).logged("item_assets");
-    followers.each_ref().map(|follower| follower.assert_is(&log, true));
+    for follower in &followers {
+        follower.assert_is(&log, true);
+    }
 }
 
 /// Each reads a chunk more, or has read all.
