@@ -48,7 +48,9 @@ fn a_snapshot_goes_on_after_lost_connections_and_a_fallen_server() {
     }
     running.into_iter().for_each(|process| _ = process.stop());
     let log = dump::read(&server.finished_logs()).logged("item_assets");
-    followers.each_ref().map(|follower| follower.assert_is(&log, true));
+    for follower in &followers {
+        follower.assert_is(&log, true);
+    }
 }
 
 /// What a chunk's rows hold is not in the position's transactions yet: a server without it is another history all the same.
