@@ -29,13 +29,34 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let chosen = |part: &str| words.iter().all(|word| word.starts_with("--")) || words.iter().any(|word| word == part);
     let rows = if words.iter().any(|word| word == "--long") { 5_000_000 } else { 500_000 };
-    let server = filled(rows);
+    let server = Mysql::start(&["--innodb-buffer-pool-size=2G"]);
+    server.add_reader();
+    server.sql("CREATE DATABASE shop");
     if chosen("read") {
         println!(
-            "{rows} rows of {OWNERS} owners -> a counter, {READERS} readers, chunks of about {BATCH_CHANGES} rows"
+            "{rows} rows of {OWNERS} owners -> a counter, {READERS} readers, chunks of about {BATCH_CHANGES} rows, by \
+             KEY (owner_id)"
         );
-        read(&server, rows, "by owner, KEY (owner_id)");
+        for (layout, owner) in [
+            ("an owner's rows side by side", format!("1 + i DIV {}", rows / OWNERS)),
+            ("an owner's rows far apart", far_apart()),
+        ] {
+            fill(&server, rows, &owner);
+            println!("\n{layout}");
+            let reading = read(&server, rows, "the source");
+            let looking = looked_at(&server);
+            println!(
+                "{:<34} {:>12} rows/s   {:.2} s wall: {:.2} of the source's",
+                "the server alone, nothing sent",
+                rate(rows, looking),
+                looking.as_secs_f64(),
+                looking.as_secs_f64() / reading.as_secs_f64()
+            );
+        }
         println!("must: 300 k rows/s on 2 cores, the server's work included\n");
+    }
+    if chosen("resume") || chosen("whole") {
+        fill(&server, rows, &far_apart());
     }
     if chosen("resume") {
         resume(&server, rows);
@@ -43,29 +64,50 @@ fn main() -> ExitCode {
     if chosen("whole") {
         server.sql("ALTER TABLE shop.item_assets DROP INDEX owner_id");
         println!("the same table without the index, in one read view");
-        read(&server, rows, "whole");
+        read(&server, rows, "the source");
         println!("must: memory as above\n");
     }
     ExitCode::SUCCESS
 }
 
-/// A server with the reference table and so many rows in it.
-fn filled(rows: u64) -> Mysql {
-    let server = Mysql::start(&["--innodb-buffer-pool-size=2G"]);
-    server.add_reader();
+/// The owner of the row with id `i`, where the rows that are read together are on as many pages as there are rows.
+fn far_apart() -> String {
+    format!("1 + (i * 7919) % {OWNERS}")
+}
+
+/// The reference table with so many rows in it.
+fn fill(server: &Mysql, rows: u64, owner: &str) {
     server.sql(&format!(
-        "CREATE DATABASE shop; USE shop;
+        "USE shop; DROP TABLE IF EXISTS item_assets;
          CREATE TABLE item_assets (id INT PRIMARY KEY, owner_id INT NOT NULL, asset_info VARCHAR(255) NOT NULL,
          registered_at DATETIME NOT NULL, KEY owner_id (owner_id));
          SET SESSION cte_max_recursion_depth = 1000000000, sql_log_bin = 0;
          INSERT INTO item_assets WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
-         SELECT i, 1 + (i * 7919) % {OWNERS}, CONCAT('asset number ', i, ' of this table'), '2025-01-01' + INTERVAL i SECOND FROM n;
+         SELECT i, {owner}, CONCAT('asset number ', i, ' of this table'), '2025-01-01' + INTERVAL i SECOND FROM n;
          ANALYZE TABLE item_assets;"
     ));
-    server
 }
 
-fn read(server: &Mysql, rows: u64, name: &str) {
+/// How long the server takes to look at every row along the index, on as many connections as there are readers: what no
+/// reader can be faster than.
+fn looked_at(server: &Mysql) -> Duration {
+    let started = Instant::now();
+    thread::scope(|scope| {
+        for reader in 0..READERS as u64 {
+            let (from, to) = (reader * OWNERS / READERS as u64, (reader + 1) * OWNERS / READERS as u64);
+            scope.spawn(move || {
+                // A column that is not in the index.
+                server.sql(&format!(
+                    "SELECT COUNT(asset_info) FROM shop.item_assets FORCE INDEX (owner_id)
+                     WHERE owner_id > {from} AND owner_id <= {to}"
+                ));
+            });
+        }
+    });
+    started.elapsed()
+}
+
+fn read(server: &Mysql, rows: u64, name: &str) -> Duration {
     let settings = MysqlSettings {
         servers: vec![Server::parse(&server.url(), Tls::Disabled, None).expect("the server's address")],
         tables: TableFilter::parse(&[TABLE]).expect("a table's name"),
@@ -117,6 +159,7 @@ fn read(server: &Mysql, rows: u64, name: &str) {
     }
     let peak = samples.iter().map(|(_, rss_kib)| rss_kib).max().unwrap_or(&0);
     println!("{:<34} {:>12}", "memory at the most", format!("{} MiB", peak / 1024));
+    wall
 }
 
 /// This process's memory while rows are read.

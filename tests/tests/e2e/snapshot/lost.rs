@@ -22,26 +22,28 @@ fn a_snapshot_goes_on_after_lost_connections_and_a_fallen_server() {
     server.add_reader();
     writing.fill(&server);
     // As fast as a kill comes again: reading takes some seconds.
-    let snapshot = "snapshot = \"initial\"\nsnapshot-chunk-rows = 20\nsnapshot-rows-per-second = 700";
+    let snapshot = "snapshot = \"initial\"\nsnapshot-chunk-rows = 20\nsnapshot-rows-per-second = 500";
     let live = Live { snapshot, batch: 60, source: "heartbeat = \"1s\"", ..Live::of(&server) };
     let followers = COMMANDS.map(|command| Follower::new(command, &live));
     let mut running = followers.each_ref().map(|follower| follower.start(|_| {}));
     let writers = writing.start(&server);
+    wait_until_all_read_on(&followers, &mut running);
+    writers.stop();
+    let reading = || followers.iter().filter(|follower| follower.stands().phase == Phase::Reading).count();
+    assert!(reading() > 0, "the server falls while chunks are open");
+    server.kill();
+    server.start_again(&[]);
+    let writers = writing.start(&server);
     let client = server.client();
+    let mut cut_while_reading = 0;
     for cut in 0..CUTS {
         wait_until_all_read_on(&followers, &mut running);
+        cut_while_reading += reading().min(1);
         let n = cut_connections(&client);
         let stand: Vec<String> = followers.iter().map(|follower| follower.stands().to_string()).collect();
         say(&format!("cut {cut:>2}: {n} connections, {}", stand.join(", ")));
     }
-    writers.stop();
-    wait_until_all_read_on(&followers, &mut running);
-    let reading = followers.iter().filter(|follower| follower.stands().phase == Phase::Reading).count();
-    assert!(reading > 0, "the server falls while chunks are open");
-    server.kill();
-    server.start_again(&[]);
-    let writers = writing.start(&server);
-    wait_until_all_read_on(&followers, &mut running);
+    assert!(cut_while_reading > 0, "connections are cut while chunks are open");
     writers.stop();
     for (follower, process) in followers.iter().zip(&mut running) {
         follower.wait_until_all_is_done(&server, process);

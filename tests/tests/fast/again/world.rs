@@ -168,7 +168,7 @@ pub fn by_owner(script: &[Part]) -> (Vec<Change>, HistoryTable) {
                     let row = read.after.as_ref().unwrap();
                     let key = (row.owner.unwrap(), row.id.unwrap());
                     met.insert(key);
-                    let latest = table.iter().filter(|(of, _)| (of.owner_id, of.source_id) == key).next_back();
+                    let latest = table.iter().rfind(|(of, _)| (of.owner_id, of.source_id) == key);
                     match latest.map(|(key, history)| image(key, &history.info)) {
                         None => emitted.push(Change { op: Op::Create, ..read.clone() }),
                         Some(before) if before == *row => {}
