@@ -7,9 +7,10 @@ use anyhow::{Context, anyhow};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
+use crate::capture::LogError;
 use crate::civil::Zone;
 use crate::config::{
-    ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceConfig, SourceKind,
+    ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceConfig, SourceKind, TopicConfig,
 };
 use crate::envelope::{Events, Origin};
 use crate::event::{Position, TableSchema};
@@ -26,6 +27,7 @@ use crate::source::{
     BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter,
 };
 use crate::start::{self, Choice};
+use crate::topic::{TopicLog, TopicSettings};
 
 /// What the pipeline runs on.
 pub struct Parts {
@@ -81,6 +83,41 @@ pub async fn capture_parts(config: &Config, to: &Path, end: End) -> Outcome<Capt
     let deciding = (version, limits(&config.rule.limits));
     let Opened { source, .. } = source(&in_utc, start, end, &reader, deciding).await?;
     Ok(CaptureParts { source, rule: Box::new(rule), events, identity })
+}
+
+/// What the capture half runs on.
+pub struct TopicParts {
+    pub source: Box<dyn Source>,
+    pub source_state: watch::Receiver<SourceState>,
+    /// Says by what an entity is told; never decides.
+    pub rule: Box<dyn Rule>,
+    pub version: Arc<RuleVersion>,
+    pub log: TopicLog,
+    /// The topic's checkpoint.
+    pub start: Option<Position>,
+}
+
+/// Loads the rule, opens the topic, and opens the source where the topic's checkpoint says. The source's times are UTC:
+/// whoever reads the topic applies the zone.
+pub async fn topic_parts(config: &Config, topic: &TopicConfig, end: End) -> Result<TopicParts, LogError> {
+    let (component, version) = configured(config)?;
+    let rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
+    let log = TopicLog::open(&topic_settings(config, topic), &source_identity(config), Zone::UTC).await?;
+    let in_utc = SourceConfig { zone: Zone::UTC, ..config.source.clone() };
+    let in_utc = Config { source: in_utc, ..config.clone() };
+    let start = log.start();
+    // The same wherever it runs: two of them are one too many.
+    let reader = format!("{} topic {} {}", config.name, topic.brokers.join(","), topic.name);
+    let deciding = (version.clone(), limits(&config.rule.limits));
+    let Opened { source, state, .. } = source(&in_utc, start.as_ref(), end, &reader, deciding).await?;
+    Ok(TopicParts { source, source_state: state, rule: Box::new(rule), version, log, start })
+}
+
+/// A pipeline's topic, and how it is reached.
+pub fn topic_settings(config: &Config, topic: &TopicConfig) -> TopicSettings {
+    let TopicConfig { brokers, name, partitions, replication, compression, librdkafka } = topic.clone();
+    let librdkafka = librdkafka.into_iter().map(|(name, text)| (name, text.value)).collect();
+    TopicSettings { brokers, name, pipeline: config.name.clone(), partitions, replication, compression, librdkafka }
 }
 
 /// The file that `run` writes events to, at the checkpoint that the pipeline goes on from.

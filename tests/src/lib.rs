@@ -28,5 +28,6 @@ pub mod say;
 pub mod served_log;
 pub mod steps;
 pub mod tables;
+pub mod topic;
 pub mod wall_clock;
 pub mod writers;
