@@ -14,6 +14,7 @@ pub mod rule_inspect;
 pub mod rule_list;
 pub mod rule_test;
 pub mod run;
+mod run_apply;
 mod run_capture;
 pub mod running;
 mod signals;

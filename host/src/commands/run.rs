@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use super::progress::{self, Progress};
-use super::run_capture;
 use super::signals::stop_on_signal;
+use super::{run_apply, run_capture};
 use crate::assemble::{self, Parts};
 use crate::cli::{Half, Run};
 use crate::config::{Config, defaults};
@@ -30,9 +30,9 @@ pub async fn run(config: &Config, args: &Run) -> Outcome<()> {
     match (&config.topic, args.only) {
         (None, None) => direct(config, args).await,
         (Some(topic), Some(Half::Capture)) => run_capture::run(config, topic, args).await,
-        (Some(_), None | Some(Half::Apply)) => Err(Failure::usage(anyhow!(
-            "the way from a topic to the history is not built yet: --only capture writes the topic of {}; without [topic] one process \
-             goes from source to history",
+        (Some(topic), Some(Half::Apply)) => run_apply::run(config, topic, args).await,
+        (Some(_), None) => Err(Failure::usage(anyhow!(
+            "both halves in one process are not built yet: start `hindsight run --only capture` and `hindsight run --only apply` with {}",
             config.file.display()
         ))),
         (None, Some(_)) => Err(Failure::usage(anyhow!(
@@ -118,7 +118,7 @@ async fn direct(config: &Config, args: &Run) -> Outcome<()> {
 }
 
 /// `resumed`: whether an earlier run had read a part of the source.
-fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, json: bool) {
+pub(super) fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, json: bool) {
     let rate = (summary.changes() as f64 / elapsed.as_secs_f64().max(1e-3)) as u64;
     if json {
         let mut report = serde_json::to_value(summary).expect("a summary is plain data");

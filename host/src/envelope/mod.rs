@@ -5,6 +5,7 @@
 
 mod events;
 mod file;
+pub mod read;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -41,6 +42,8 @@ pub struct Envelope {
 /// An event as a topic holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
+    /// Position in [`Batch::tables`].
+    pub table: u32,
     /// The entity; none where the change has none.
     pub key: Option<&'a [u8]>,
     pub value: &'a [u8],
@@ -148,7 +151,8 @@ impl Envelope {
                         Unwritten::Value(unwritable(batch, change, "key", &table.schema.fields[column], flaw))
                     })?;
                 }
-                take(&Event { key: row.is_some().then_some(key), value, moved }).map_err(Unwritten::Taker)
+                take(&Event { table: change.table, key: row.is_some().then_some(key), value, moved })
+                    .map_err(Unwritten::Taker)
             };
             match groups::entities(batch, change, columns) {
                 Ok(seen) => seen.into_iter().flatten().try_for_each(|(row, moved)| event(Some(row), moved))?,

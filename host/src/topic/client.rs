@@ -138,10 +138,30 @@ impl TopicSettings {
         config
     }
 
+    /// A member of the pipeline's group.
+    pub(super) fn member(&self) -> ClientConfig {
+        let mut config = self.reader(Isolation::Committed);
+        config.set("group.id", &self.pipeline);
+        // Each lane holds as much again.
+        if self.librdkafka.iter().all(|(set, _)| set != "queued.max.messages.kbytes") {
+            config.set("queued.max.messages.kbytes", "16384");
+        }
+        config
+    }
+
     /// # Errors
     /// What `[topic.librdkafka]` says is no setting of librdkafka, or not one of its values.
     pub(super) fn create<C: FromClientConfigAndContext<Told>>(&self, config: &ClientConfig) -> Result<C, TopicError> {
-        config.create_with_context(Told::default()).map_err(|error| match error {
+        self.create_with(config, Told::default())
+    }
+
+    /// The same that tells somebody else.
+    pub(super) fn create_with<T: ClientContext, C: FromClientConfigAndContext<T>>(
+        &self,
+        config: &ClientConfig,
+        context: T,
+    ) -> Result<C, TopicError> {
+        config.create_with_context(context).map_err(|error| match error {
             // Its value may be a password.
             KafkaError::ClientConfig(_, why, name, _) => TopicError::Usage(format!("[topic.librdkafka] {name}: {why}")),
             error => TopicError::Usage(format!("[topic] makes no Kafka client: {error}")),

@@ -7,6 +7,9 @@ use super::TopicError;
 /// The key of the checkpoint's records.
 pub const CHECKPOINT_KEY: &str = "checkpoint";
 
+/// How the keys of schemas begin; the hash follows that their messages name.
+pub const SCHEMA_KEY: &str = "schema:";
+
 /// The form's version.
 const VERSION: u32 = 1;
 

@@ -1,10 +1,14 @@
 //! The topic as what captured batches are appended to.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::{TopicError, TopicSettings, Writer};
 use crate::capture::{EventLog, LogError};
 use crate::civil::Zone;
-use crate::envelope::{Decimals, Envelope, Unwritten, Written};
-use crate::event::{Batch, Position, Snapshot};
+use crate::envelope::read::schema;
+use crate::envelope::{Decimals, Envelope, Event, Unwritten, Written};
+use crate::event::{Batch, Position, Snapshot, TableSchema};
 use crate::failure::Failure;
 use crate::rule::Plan;
 
@@ -12,6 +16,10 @@ use crate::rule::Plan;
 pub struct TopicLog {
     envelope: Envelope,
     writer: Writer,
+    /// The tables of the last batch, each with its schema's hash.
+    schemas: Vec<(Arc<TableSchema>, String)>,
+    /// Hashes of those that this writer has sent.
+    sent: BTreeSet<String>,
     /// Behind what was appended last.
     position: Option<Position>,
     has_begun: bool,
@@ -25,7 +33,8 @@ impl TopicLog {
     pub async fn open(settings: &TopicSettings, source: &str, zone: Zone) -> Result<Self, LogError> {
         let writer = Writer::open(settings, source).await.map_err(|error| log_error(error, false))?;
         let envelope = Envelope::new(&settings.pipeline, zone, Decimals::default());
-        Ok(TopicLog { envelope, writer, position: None, has_begun: false })
+        let (schemas, sent) = (Vec::new(), BTreeSet::new());
+        Ok(TopicLog { envelope, writer, schemas, sent, position: None, has_begun: false })
     }
 
     /// Where the source goes on; none before the first commit of all.
@@ -45,7 +54,10 @@ impl EventLog for TopicLog {
             self.writer.keyed_by(&key_of(batch, plan)).map_err(failed)?;
         }
         self.writer.begin().map_err(failed)?;
-        let written = self.envelope.events(batch, plan, |event| self.writer.send(event));
+        self.meet(&batch.tables).map_err(failed)?;
+        let TopicLog { envelope, writer, schemas, .. } = self;
+        let send = |event: &Event<'_>| writer.send(event, &schemas[event.table as usize].1);
+        let written = envelope.events(batch, plan, send);
         let written = written.map_err(|error| match error {
             Unwritten::Value(text) => LogError::Stop(Failure::run(anyhow::anyhow!(text))),
             Unwritten::Taker(error) => failed(error),
@@ -67,6 +79,22 @@ impl EventLog for TopicLog {
 }
 
 impl TopicLog {
+    /// The side topic gets each schema before the first message that names it, in the same transaction.
+    fn meet(&mut self, tables: &[Arc<TableSchema>]) -> Result<(), TopicError> {
+        for (number, table) in tables.iter().enumerate() {
+            if self.schemas.get(number).is_some_and(|(known, _)| known == table) {
+                continue;
+            }
+            let (hash, document) = schema::document(table);
+            if self.sent.insert(hash.clone()) {
+                self.writer.send_schema(&hash, &document)?;
+            }
+            self.schemas.truncate(number);
+            self.schemas.push((table.clone(), hash));
+        }
+        Ok(())
+    }
+
     /// The snapshot begins anew: what is committed of it would come a second time.
     fn take_back(&mut self) -> Result<(), LogError> {
         if self.position.is_some() || self.has_begun {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! capture half: batch ──▶ [Writer] ──one transaction──▶ <topic> (a message an event), <topic>.capture (the checkpoint)
+//! apply half:   <topic> ──▶ [Group] ──a partition's messages──▶ [Lane], a source ──▶ batch
 //! ```
 //!
 //! [`Writer`] is opened once per run: it makes the topics where they are missing, fences every earlier writer of the
@@ -12,15 +13,20 @@ mod admin;
 mod client;
 mod continuity;
 mod document;
+mod group;
+mod lane;
 mod log;
 mod partition;
 mod producer;
+mod schemas;
 mod sequence;
 mod tail;
 mod writer;
 
 pub use client::{TopicSettings, is_ours};
 pub use document::Checkpoint;
+pub use group::{Ending, Group, LaneSettings, Lanes};
+pub use lane::Lane;
 pub use log::TopicLog;
 pub use partition::partition_of;
 pub use sequence::{SEQUENCE_HEADER, Sequence};

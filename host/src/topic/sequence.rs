@@ -6,6 +6,12 @@ use std::str::FromStr;
 /// Of a message, in the form of [`Sequence`]'s text.
 pub const SEQUENCE_HEADER: &str = "hindsight.sequence";
 
+/// Of a message of a change that moves a row between entities: `leaves`, `arrives`.
+pub const MOVE_HEADER: &str = "hindsight.move";
+
+/// Of a message: the hash of its table's schema.
+pub const SCHEMA_HEADER: &str = "hindsight.schema";
+
 /// `epoch:number:previous`, decimal.
 ///
 /// Numbers are consecutive over all partitions within an epoch, from 1 on; `previous` is the last one sent to the same

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::client::TopicSettings;
-use super::document::{CHECKPOINT_KEY, Checkpoint};
+use super::document::{CHECKPOINT_KEY, Checkpoint, SCHEMA_KEY};
 use super::partition::partition_of;
 use super::producer::{Message, Transactions};
-use super::sequence::{SEQUENCE_HEADER, Sequence};
+use super::sequence::{MOVE_HEADER, SCHEMA_HEADER, SEQUENCE_HEADER, Sequence};
 use super::{TopicError, admin, continuity};
 use crate::crash;
 use crate::envelope::Event;
@@ -117,22 +117,33 @@ impl Writer {
         Ok(())
     }
 
-    /// Sends an event within the open transaction.
+    /// Sends a schema's document within the open transaction; the side topic keeps it under its hash.
+    ///
+    /// # Errors
+    /// As of [`Writer::send`].
+    pub fn send_schema(&mut self, hash: &str, document: &str) -> Result<(), TopicError> {
+        let key = format!("{SCHEMA_KEY}{hash}");
+        let (topic, key, value) = (self.side.as_str(), Some(key.as_bytes()), Some(document.as_bytes()));
+        self.transactions.send(Message { topic, partition: 0, key, value, headers: None })
+    }
+
+    /// Sends an event within the open transaction. `schema`: the hash of its table's.
     ///
     /// # Errors
     /// Nothing of the transaction is in the topic, and this writer is of no use any more.
-    pub fn send(&mut self, event: &Event<'_>) -> Result<(), TopicError> {
-        let Event { key, value, moved } = *event;
+    pub fn send(&mut self, event: &Event<'_>, schema: &str) -> Result<(), TopicError> {
+        let Event { key, value, moved, .. } = *event;
         let partition = partition_of(key, self.partitions());
         self.last += 1;
         let previous = std::mem::replace(&mut self.checkpoint.sent[partition as usize], self.last);
         let sequence = Sequence { epoch: self.checkpoint.epoch, number: self.last, previous };
         self.sequence.clear();
         let _ = write!(self.sequence, "{sequence}");
-        let mut headers = OwnedHeaders::new_with_capacity(2);
+        let mut headers = OwnedHeaders::new_with_capacity(3);
         headers = headers.insert(Header { key: SEQUENCE_HEADER, value: Some(&self.sequence) });
+        headers = headers.insert(Header { key: SCHEMA_HEADER, value: Some(schema) });
         if let Some(side) = moved.side() {
-            headers = headers.insert(Header { key: "hindsight.move", value: Some(side) });
+            headers = headers.insert(Header { key: MOVE_HEADER, value: Some(side) });
         }
         let headers = Some(headers);
         self.transactions.send(Message { topic: &self.topic, partition, key, value: Some(value), headers })?;

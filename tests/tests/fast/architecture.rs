@@ -35,7 +35,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("pipeline.rs", &["sqlite", "wasm", "binlog", "memory::", "crate::config", "crate::assemble", "crate::control"]),
     ("pipeline/", &["sqlite", "wasm", "binlog", "memory::", "crate::config", "crate::assemble", "crate::control"]),
     ("capture.rs", &["sqlite", "kafka", "topic::", "binlog", "crate::config", "crate::assemble", "crate::control"]),
-    ("topic/", &["crate::source", "crate::sink", "crate::pipeline", "crate::assemble", "crate::config"]),
+    ("topic/", &["crate::sink", "crate::pipeline", "crate::assemble", "crate::config"]),
     ("source/", &["crate::rule", "crate::sink", "crate::pipeline", "crate::assemble", "crate::config"]),
     ("rule/", &["crate::source", "crate::sink", "crate::pipeline", "crate::assemble", "crate::config"]),
     ("sink/", &["crate::source", "crate::rule", "crate::pipeline", "crate::assemble", "crate::config"]),
