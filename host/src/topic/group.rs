@@ -151,11 +151,8 @@ fn poll(
     while !stop.load(Ordering::Relaxed) {
         match consumer.poll(POLL) {
             Some(Ok(message)) => context.feed(consumer, &message),
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                if to_end {
-                    context.fed().remove(&(partition as u32));
-                }
-            }
+            Some(Err(KafkaError::PartitionEOF(partition))) if to_end => drop(context.fed().remove(&(partition as u32))),
+            Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) => check(settings, context, &error)?,
             None => {}
         }
