@@ -7,9 +7,10 @@ use anyhow::{Context, anyhow};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
+use crate::capture::LogError;
 use crate::civil::Zone;
 use crate::config::{
-    ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceConfig, SourceKind,
+    ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceConfig, SourceKind, TopicConfig,
 };
 use crate::envelope::{Events, Origin};
 use crate::event::{Position, TableSchema};
@@ -19,13 +20,14 @@ use crate::judge::Stage;
 use crate::ledger::{Ledger, Reason, RuleVersion};
 use crate::pipeline::{Opening, Pipeline};
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
-use crate::sink::{Memory, Overlay, Sink, Snapshot, Sqlite};
+use crate::sink::{LaneOf, Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::mysql::SnapshotSettings;
 use crate::source::mysql::{End, Server};
 use crate::source::{
     BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter,
 };
 use crate::start::{self, Choice};
+use crate::topic::{LaneSettings, TopicLog, TopicSettings};
 
 /// What the pipeline runs on.
 pub struct Parts {
@@ -83,6 +85,75 @@ pub async fn capture_parts(config: &Config, to: &Path, end: End) -> Outcome<Capt
     Ok(CaptureParts { source, rule: Box::new(rule), events, identity })
 }
 
+/// What the capture half runs on.
+pub struct TopicParts {
+    pub source: Box<dyn Source>,
+    pub source_state: watch::Receiver<SourceState>,
+    /// Says by what an entity is told; never decides.
+    pub rule: Box<dyn Rule>,
+    pub version: Arc<RuleVersion>,
+    pub log: TopicLog,
+    /// The topic's checkpoint.
+    pub start: Option<Position>,
+}
+
+/// Loads the rule, opens the topic, and opens the source where the topic's checkpoint says. The source's times are UTC:
+/// whoever reads the topic applies the zone.
+pub async fn topic_parts(config: &Config, topic: &TopicConfig, end: End) -> Result<TopicParts, LogError> {
+    let (component, version) = configured(config)?;
+    let rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
+    let log = TopicLog::open(&topic_settings(config, topic), &source_identity(config), Zone::UTC).await?;
+    let in_utc = SourceConfig { zone: Zone::UTC, ..config.source.clone() };
+    let in_utc = Config { source: in_utc, ..config.clone() };
+    let start = log.start();
+    // The same wherever it runs: two of them are one too many.
+    let reader = format!("{} topic {} {}", config.name, topic.brokers.join(","), topic.name);
+    let deciding = (version.clone(), limits(&config.rule.limits));
+    let Opened { source, state, .. } = source(&in_utc, start.as_ref(), end, &reader, deciding).await?;
+    Ok(TopicParts { source, source_state: state, rule: Box::new(rule), version, log, start })
+}
+
+/// What a partition of the topic is taken to.
+pub struct LaneParts {
+    pub opening: Opening,
+    pub sink: Box<dyn Sink>,
+    pub pipeline: Pipeline,
+}
+
+/// Loads the rule, and opens the history where the partition's checkpoint says.
+pub async fn lane_parts(config: &Config, topic: &TopicConfig, lane: LaneOf) -> Outcome<LaneParts> {
+    let (component, configured) = configured(config)?;
+    let sink = Sqlite::open_lane(&config.sink.path, &config.sink.table, &config.name, lane);
+    let mut sink: Box<dyn Sink> = Box::new(sink.map_err(|error| Failure::sink(error, false))?);
+    let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
+    let identity = format!("topic {}", topic.name);
+    let start = start_of(standing.checkpoint, config, &identity)?;
+    let opening = opening(standing.ledger, component, configured, config)?;
+    let pipeline = Pipeline { source: identity, start, repeat_batch: repeat_batch() };
+    Ok(LaneParts { opening, sink, pipeline })
+}
+
+/// How messages become a pipeline's batches.
+pub fn lane_settings(config: &Config, end: End) -> LaneSettings {
+    LaneSettings {
+        zone: config.source.zone.clone(),
+        batch_changes_max: config.rule.limits.batch_changes,
+        batch_bytes_max: BATCH_BYTES_MAX,
+        to_end: matches!(end, End::AsOpened),
+    }
+}
+
+fn repeat_batch() -> Option<u64> {
+    std::env::var("HINDSIGHT_TEST_REPEAT").ok().and_then(|batch| batch.parse().ok())
+}
+
+/// A pipeline's topic, and how it is reached.
+pub fn topic_settings(config: &Config, topic: &TopicConfig) -> TopicSettings {
+    let TopicConfig { brokers, name, partitions, replication, compression, librdkafka } = topic.clone();
+    let librdkafka = librdkafka.into_iter().map(|(name, text)| (name, text.value)).collect();
+    TopicSettings { brokers, name, pipeline: config.name.clone(), partitions, replication, compression, librdkafka }
+}
+
 /// The file that `run` writes events to, at the checkpoint that the pipeline goes on from.
 pub fn events_beside(config: &Config, file: &Path, pipeline: &Pipeline) -> Outcome<Events> {
     let Pipeline { source, start, .. } = pipeline;
@@ -99,11 +170,7 @@ async fn parts_over(
     identity: &str,
 ) -> Outcome<Parts> {
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
-    let mut pipeline = Pipeline {
-        source: source_identity(config),
-        start: None,
-        repeat_batch: std::env::var("HINDSIGHT_TEST_REPEAT").ok().and_then(|batch| batch.parse().ok()),
-    };
+    let mut pipeline = Pipeline { source: source_identity(config), start: None, repeat_batch: repeat_batch() };
     pipeline.start = start(standing.checkpoint, config)?;
     let opening = opening(standing.ledger, component, configured, config)?;
     let rule = (opening.version.clone(), limits(&config.rule.limits));
@@ -121,7 +188,11 @@ pub async fn at_rest(config: &Config) -> Outcome<(Box<dyn Sink>, Option<Position
 
 /// Where the source goes on.
 fn start(checkpoint: Option<Checkpoint>, config: &Config) -> Outcome<Option<Position>> {
-    let identity = source_identity(config);
+    start_of(checkpoint, config, &source_identity(config))
+}
+
+/// `identity`: as the checkpoint has to name the source.
+fn start_of(checkpoint: Option<Checkpoint>, config: &Config, identity: &str) -> Outcome<Option<Position>> {
     match checkpoint {
         Some(checkpoint) if checkpoint.source != identity => Err(Failure::usage(anyhow!(
             "pipeline {:?} has a checkpoint of another source in {}: it was written for `{}`, and the configuration says `{}`. \

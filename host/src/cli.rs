@@ -133,8 +133,16 @@ pub struct Init {
     pub force: bool,
 }
 
+/// One side of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Half {
+    Capture,
+    Apply,
+}
+
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  hindsight run pipelines/item-assets.toml")]
+#[command(after_help = "Examples:\n  hindsight run pipelines/item-assets.toml\n  \
+                        hindsight run pipelines/item-assets.toml --only capture")]
 pub struct Run {
     #[command(flatten)]
     pub file: ConfigFile,
@@ -147,6 +155,9 @@ pub struct Run {
     /// Say how the rows that are in the tables already would be read, statement by statement, and end.
     #[arg(long)]
     pub explain: bool,
+    /// With [topic]: run one half only, from the source to the topic, or from the topic to the history.
+    #[arg(long, value_enum, value_name = "HALF")]
+    pub only: Option<Half>,
     /// Also write the change events that are decided to this file, as `capture` does.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,

@@ -136,6 +136,9 @@ pub struct Batch {
     pub transactions: Vec<Transaction>,
     /// When the last whole transaction was committed, microseconds since 1970, UTC; for lag, never for decisions.
     pub committed_us: Option<i64>,
+    /// More is to come of what holds together: an interrupted source hands all of it out again, from the last batch without
+    /// this on.
+    pub is_within: bool,
     /// None: changes of the log, or rows of a first snapshot.
     pub snapshot: Option<Snapshot>,
     /// Until the log is behind a snapshot: the columns of the entity key that its chunks are cut and the log's changes are

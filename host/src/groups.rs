@@ -36,6 +36,17 @@ pub enum Moved {
     Arrives = 2,
 }
 
+impl Moved {
+    /// The value of the header `hindsight.move`; none where nothing moves.
+    pub fn side(self) -> Option<&'static str> {
+        match self {
+            Moved::Stays => None,
+            Moved::Leaves => Some("leaves"),
+            Moved::Arrives => Some("arrives"),
+        }
+    }
+}
+
 /// A change that has no entity on one side or on any: it never reaches the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoEntity {

@@ -8,6 +8,7 @@
 //! [`assemble`] is the one place that turns a configuration into concrete parts.
 
 pub mod assemble;
+pub mod capture;
 pub mod civil;
 pub mod cli;
 pub mod commands;
@@ -31,3 +32,4 @@ pub mod sink;
 pub mod source;
 pub mod start;
 pub mod swap;
+pub mod topic;

@@ -15,7 +15,6 @@ use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
 use hindsight::failure::{Failure, Outcome};
 use hindsight::rule::Component;
-use hindsight::source::mysql::End;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -41,9 +40,7 @@ fn dispatch(command: Command) -> Outcome<()> {
             if args.explain {
                 return runtime()?.block_on(explain::explain(&Config::load(&args.file.config)?, args.json.json));
             }
-            let end = if args.to_end { End::AsOpened } else { End::Never };
-            let (events, json) = (args.events.as_deref(), args.json.json);
-            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, end, args.paused, events, json))
+            runtime()?.block_on(run::run(&Config::load(&args.file.config)?, &args))
         }
         Command::Capture(args) => runtime()?.block_on(capture::capture(&args)),
         Command::Status(args) => runtime()?.block_on(running::status(&args)),

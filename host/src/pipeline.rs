@@ -103,7 +103,7 @@ pub async fn run(
         let begun = run.slot.plan().is_some();
         let next = tokio::select! {
             biased;
-            Ok(_) = stop.wait_for(|stop| *stop) => break,
+            Ok(()) = stopped(&mut stop) => break,
             Some(exchange) = exchanges.recv() => {
                 if run.position.is_none() && is_paused {
                     exchange.refuse("nothing of the source has been read yet: resume first");
@@ -135,6 +135,11 @@ pub async fn run(
     // An exchange that was accepted is not undone by the end.
     run.settle().await?;
     Ok(run.summary)
+}
+
+/// Waits until it is told to. What the channel lends is given back at once: no thread may hold it while it waits.
+async fn stopped(stop: &mut watch::Receiver<bool>) -> Result<(), watch::error::RecvError> {
+    stop.wait_for(|stop| *stop).await.map(drop)
 }
 
 /// What goes on from batch to batch.

@@ -48,6 +48,8 @@ pub struct Manager {
     turn: tokio::sync::Mutex<()>,
     /// The components of the active and the previous rule, where they were compiled in this process.
     compiled: Mutex<Vec<Component>>,
+    /// Why no exchange is made at all.
+    never: Option<&'static str>,
 }
 
 impl Manager {
@@ -58,7 +60,13 @@ impl Manager {
         status: watch::Receiver<Status>,
         exchanges: mpsc::Sender<Exchange>,
     ) -> Self {
-        Manager { limits, time_zone, status, exchanges, turn: tokio::sync::Mutex::new(()), compiled: Mutex::default() }
+        let (turn, compiled) = (tokio::sync::Mutex::new(()), Mutex::default());
+        Manager { limits, time_zone, status, exchanges, turn, compiled, never: None }
+    }
+
+    /// The same, which refuses every exchange and says why.
+    pub fn refusing(self, why: &'static str) -> Self {
+        Manager { never: Some(why), ..self }
     }
 
     /// Goes on with another rule.
@@ -96,6 +104,9 @@ impl Manager {
     }
 
     fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Refusal> {
+        if let Some(why) = self.never {
+            return Err(Refusal::NotNow(why.into()));
+        }
         self.turn.try_lock().map_err(|_| Refusal::NotNow("another swap or rollback is under way".into()))
     }
 

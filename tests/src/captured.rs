@@ -65,8 +65,9 @@ impl Captured {
 }
 
 impl Event {
+    /// `event`: an object of key, value and headers.
     #[track_caller]
-    fn of(event: &Value) -> Event {
+    pub fn of(event: &Value) -> Event {
         let (value, headers) = (&event["value"], event["headers"].as_object().expect("headers are an object"));
         assert!(headers.keys().all(|name| name == "hindsight.move"), "{event}");
         let row = |side: &str| {

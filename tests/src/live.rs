@@ -30,6 +30,8 @@ pub struct Live<'a> {
     pub source: &'a str,
     /// Changes a batch.
     pub batch: usize,
+    /// A `[topic]` section.
+    pub topic: &'a str,
 }
 
 impl Default for Live<'_> {
@@ -42,6 +44,7 @@ impl Default for Live<'_> {
             snapshot: "snapshot = \"never\"",
             source: "",
             batch: 8192,
+            topic: "",
         }
     }
 }
@@ -61,12 +64,12 @@ impl Live<'_> {
 
     /// The same in a folder that has a history already.
     pub fn configure(&self, place: &Place) {
-        let Live { rule, urls, table, start, snapshot, source, batch } = self;
+        let Live { rule, urls, table, start, snapshot, source, batch, topic } = self;
         let component = rule.component();
         let text = format!(
             "name = \"item-assets\"\n\
              [source]\nkind = \"mysql\"\nurl = {urls:?}\ntables = [{table:?}]\n{snapshot}\nstart = {start:?}\n{source}\n\
-             [rule]\ncomponent = {component:?}\nlimits = {{ batch = {batch} }}\n\
+             {topic}[rule]\ncomponent = {component:?}\nlimits = {{ batch = {batch} }}\n\
              [sink]\npath = \"history.db\"\ntable = {TABLE:?}\n\
              [control]\nlisten = \"127.0.0.1:0\"\n"
         );

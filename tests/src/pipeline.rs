@@ -132,6 +132,24 @@ impl Place {
         // The program may be making the table at this moment.
         row.optional().ok().flatten()
     }
+
+    /// The offset that each partition's lane has durably, of a pipeline with a topic.
+    pub fn lanes(&self) -> BTreeMap<u32, u64> {
+        let read = || {
+            let connection = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let mut lanes = connection.prepare("SELECT pipeline, position FROM hindsight_checkpoint")?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+            lanes.query_map([], row)?.collect::<Result<Vec<_>, rusqlite::Error>>()
+        };
+        // The program may be making the table at this moment.
+        let lanes = read().unwrap_or_default().into_iter();
+        let lane = |(name, position): (String, String)| {
+            let number = name.rsplit_once('/').and_then(|(_, number)| number.parse().ok()).expect("a lane's number");
+            let word = |word: &str| word.strip_prefix("offset=").and_then(|offset| offset.parse().ok());
+            (number, position.split(' ').find_map(word).expect("an offset"))
+        };
+        lanes.map(lane).collect()
+    }
 }
 
 impl Answer {

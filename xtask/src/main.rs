@@ -7,6 +7,7 @@ mod child;
 mod demo;
 mod files;
 mod guards;
+mod kafka;
 mod mutants;
 mod mysql;
 mod mysql_packages;
@@ -51,7 +52,7 @@ enum Command {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Get what building and testing need beside Rust: a toolchain for rules, a MySQL server (in target/services).
+    /// Get what building and testing need beside Rust: a toolchain for rules, MySQL and Kafka (in target/services).
     Setup,
     /// Run the benchmarks of tests/benches, in the release profile.
     Bench {

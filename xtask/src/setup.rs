@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 
-use crate::mysql;
 use crate::toolchain::Toolchain;
+use crate::{kafka, mysql};
 
 pub fn setup() -> Result<()> {
     let mut failed = Vec::new();
@@ -17,5 +17,7 @@ pub fn setup() -> Result<()> {
     part("rules", Toolchain::set_up().map(|toolchain| toolchain.name), started);
     let started = Instant::now();
     part("server", mysql::set_up(), started);
+    let started = Instant::now();
+    part("broker", kafka::set_up(), started);
     if failed.is_empty() { Ok(()) } else { Err(anyhow!("{}", failed.join("\n"))) }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI holds against the tree, in one run, from nothing.
 //!
-//! The world is built once, in the dev profile. The MySQL server is fetched while cargo builds. A stage that fails
+//! The world is built once, in the dev profile. MySQL and Kafka are fetched while cargo builds. A stage that fails
 //! stops only those that need it; the table of seconds and every reason come last.
 
 use std::thread;
@@ -10,14 +10,16 @@ use anyhow::{Result, bail};
 
 use crate::stages::{Kind, Stages};
 use crate::test_report::Report;
-use crate::{child, demo, guards, mutants, mysql, plugins};
+use crate::{child, demo, guards, kafka, mutants, mysql, plugins};
 
 pub fn test() -> Result<()> {
     let started = Instant::now();
-    let server = thread::spawn(|| {
-        let started = Instant::now();
-        let done = mysql::set_up();
-        (started.elapsed(), done)
+    let services = thread::spawn(|| {
+        [("server", mysql::set_up as fn() -> Result<String>), ("broker", kafka::set_up)].map(|(name, set_up)| {
+            let started = Instant::now();
+            let done = set_up();
+            (name, started.elapsed(), done)
+        })
     });
     let mut stages = Stages::default();
     let mut ignored = Vec::new();
@@ -31,8 +33,9 @@ pub fn test() -> Result<()> {
     });
     stages
         .run("clippy", Kind::Build, || cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]));
-    let (took, done) = server.join().expect("the set-up does not panic");
-    stages.add("server", Kind::SetUp, took, done);
+    for (name, took, done) in services.join().expect("the set-up does not panic") {
+        stages.add(name, Kind::SetUp, took, done);
+    }
     let fast: &[&str] = &["--lib", "--bins", "--test", "fast", "--test", "features"];
     stages.run_after(&["rules", "build"], "fast", Kind::Test, || tests(fast, &mut ignored));
     // Also without a server: what needs none shall be seen, and what needs one says so.

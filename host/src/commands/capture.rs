@@ -2,22 +2,24 @@
 //!
 //! The rule is configured, as it says by which columns an entity is told, and never decides.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::anyhow;
-use serde_json::json;
+use tokio::sync::watch;
 use tracing::info;
 
-use super::progress::{self, Progress};
+use super::captured::{Begun, Report};
+use super::progress::Progress;
 use super::signals::stop_on_signal;
 use crate::assemble::{self, CaptureParts};
+use crate::capture::{self, Captured, Edge, EventLog, LogError, Switches};
 use crate::cli::Capture;
 use crate::config::Config;
-use crate::event::{self, Batch, Snapshot};
+use crate::envelope::{Events, Written};
+use crate::event::{Batch, Position};
 use crate::failure::{Failure, Outcome};
 use crate::history::Checkpoint;
-use crate::output;
-use crate::pipeline::{self, Summary};
+use crate::rule::Plan;
 use crate::source::mysql::End;
 
 /// Goes on to the source's end where it has one, or until SIGINT or SIGTERM, as `run` does.
@@ -39,100 +41,44 @@ pub async fn capture(args: &Capture) -> Outcome<()> {
     let progress = Progress::new();
     let captured = follow(parts, &progress).await;
     progress.end();
-    let captured = captured?;
-    let resumed = if start.is_some() { Begun::Before } else { Begun::Now };
-    report(args, &config, &captured, resumed, started.elapsed())
+    let captured = captured.map_err(|error| match error {
+        LogError::Stop(failure) => failure,
+        // A file that begins anew is cut by itself.
+        LogError::Again(why) => Failure::run(anyhow!(why)),
+    })?;
+    let begun = if start.is_some() { Begun::Before } else { Begun::Now };
+    let to = args.to.display().to_string();
+    Report { config: &config, to: &to, captured: &captured, begun, elapsed: started.elapsed() }.print(args.json.json)
 }
 
-struct Captured {
-    summary: Summary,
-    events: u64,
+async fn follow(parts: CaptureParts, progress: &Progress) -> Result<Captured, LogError> {
+    let CaptureParts { source, rule, events, identity } = parts;
+    let position = events.checkpoint().map(|checkpoint| checkpoint.position.clone());
+    let (_held, paused) = watch::channel(false);
+    let switches = Switches { stop: stop_on_signal(), paused };
+    let mut log = FileLog { events, identity };
+    let show = |edge: Edge<'_>| progress.show(&edge.captured.summary);
+    capture::follow(source, rule, &mut log, position, Captured::default(), switches, show).await
 }
 
-async fn follow(parts: CaptureParts, progress: &Progress) -> Outcome<Captured> {
-    let CaptureParts { source, mut rule, mut events, identity } = parts;
-    let mut stop = stop_on_signal();
-    let mut batches = pipeline::read_ahead(source);
-    let mut captured = Captured { summary: Summary::default(), events: 0 };
-    let (mut tables, mut plan) = (Vec::new(), None);
-    loop {
-        let edge = Instant::now();
-        let begun = plan.is_some();
-        let next = tokio::select! {
-            biased;
-            Ok(_) = stop.wait_for(|stop| *stop) => break,
-            next = batches.recv() => next.expect("the source's task ends with an end or an error"),
-        };
-        let Some((batch, position)) = next.map_err(|error| Failure::source(error, begun))? else { break };
-        if matches!(batch.snapshot, Some(Snapshot::Again | Snapshot::AgainBegins | Snapshot::AgainEnds { .. })) {
-            return Err(Failure::run(anyhow!(
-                "a table's rows are read again, and a file cannot be compared with them: begin a new one with --to"
-            )));
-        }
-        if batch.tables != tables {
-            plan = Some(rule.configure(&batch.tables).map_err(|error| unfit(&batch, begun, error))?);
-            tables.clone_from(&batch.tables);
-        }
-        let checkpoint = Checkpoint { source: identity.clone(), position };
-        let written = events.append(&batch, plan.as_deref(), &checkpoint).map_err(Failure::run)?;
-        captured.events += written.events;
-        captured.summary.moves += written.moves;
-        captured.summary.count_batch(&batch, edge.elapsed());
-        progress.show(&captured.summary);
+/// A file as what captured batches are appended to: each with a checkpoint behind it.
+struct FileLog {
+    events: Events,
+    /// As checkpoints name the source.
+    identity: String,
+}
+
+impl EventLog for FileLog {
+    fn append(&mut self, batch: &Batch, plan: Option<&Plan>, position: &Position) -> Result<Written, LogError> {
+        let checkpoint = Checkpoint { source: self.identity.clone(), position: position.clone() };
+        Ok(self.events.append(batch, plan, &checkpoint).map_err(Failure::run)?)
     }
-    Ok(captured)
-}
 
-fn unfit(batch: &Batch, begun: bool, error: crate::rule::RuleError) -> Failure {
-    let mut failure = Failure::rule(error, begun);
-    if begun && let Some(change) = batch.changes.first() {
-        failure.error = failure.error.context(format!(
-            "the source's schema changed at {}. Is: {}",
-            batch.place(change),
-            event::shapes(&batch.tables)
-        ));
+    fn is_full(&self) -> bool {
+        true
     }
-    failure
-}
 
-/// When the file was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begun {
-    Before,
-    Now,
-}
-
-fn report(args: &Capture, config: &Config, captured: &Captured, begun: Begun, elapsed: Duration) -> Outcome<()> {
-    let Captured { summary, events } = captured;
-    let rate = (summary.changes() as f64 / elapsed.as_secs_f64().max(1e-3)) as u64;
-    if args.json.json {
-        return output::print_json(&json!({
-            "batches": summary.batches,
-            "transactions": summary.transactions,
-            "reads": summary.reads,
-            "inserts": summary.inserts,
-            "updates": summary.updates,
-            "deletes": summary.deletes,
-            "moves": summary.moves,
-            "changes": summary.changes(),
-            "events": events,
-            "elapsed_ms": elapsed.as_millis() as u64,
-            "changes_per_second": rate,
-        }));
+    fn commit(&mut self) -> Result<(), LogError> {
+        Ok(())
     }
-    if summary.changes() == 0 {
-        let tables = config.source.tables.join(", ");
-        return output::print(&match begun {
-            Begun::Before => format!("No change of {tables} was left to read: {} is up to date.\n", args.to.display()),
-            Begun::Now => format!("The source holds no change of {tables}. Is [source] right?\n"),
-        });
-    }
-    output::print(&format!(
-        "{}{} events written to {}\n{:.2} s, {} changes a second\n",
-        progress::changes(summary),
-        output::grouped(*events),
-        args.to.display(),
-        elapsed.as_secs_f64(),
-        output::grouped(rate),
-    ))
 }

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod capture;
+mod captured;
 pub mod doctor;
 pub mod dry_run;
 pub mod explain;
@@ -13,6 +14,8 @@ pub mod rule_inspect;
 pub mod rule_list;
 pub mod rule_test;
 pub mod run;
+mod run_apply;
+mod run_capture;
 pub mod running;
 mod signals;
 pub mod swap;

@@ -1,6 +1,5 @@
 //! `hindsight run`: the pipeline from the configured start to the end of its source.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,9 @@ use tracing::info;
 
 use super::progress::{self, Progress};
 use super::signals::stop_on_signal;
+use super::{run_apply, run_capture};
 use crate::assemble::{self, Parts};
+use crate::cli::{Half, Run};
 use crate::config::{Config, defaults};
 use crate::control::{Control, Port};
 use crate::event::Batch;
@@ -25,20 +26,49 @@ use crate::source::mysql::End;
 use crate::swap::Manager;
 
 /// Runs to the source's end where it has one, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
-/// `events`: the file that gets the events of what is decided.
-pub async fn run(config: &Config, end: End, paused: bool, events: Option<&Path>, json: bool) -> Outcome<()> {
-    let started = Instant::now();
-    // A port that is taken is said before anything is touched.
+pub async fn run(config: &Config, args: &Run) -> Outcome<()> {
+    match (&config.topic, args.only) {
+        (None, None) => direct(config, args).await,
+        (Some(topic), Some(Half::Capture)) => run_capture::run(config, topic, args).await,
+        (Some(topic), Some(Half::Apply)) => run_apply::run(config, topic, args).await,
+        (Some(_), None) => Err(Failure::usage(anyhow!(
+            "both halves in one process are not built yet: start `hindsight run --only capture` and `hindsight run --only apply` with {}",
+            config.file.display()
+        ))),
+        (None, Some(_)) => Err(Failure::usage(anyhow!(
+            "--only runs one half of a pipeline with a topic, and {} has no [topic]: add brokers = \"127.0.0.1:9092\" and name = \
+             \"item_asset_changes\" there, or leave out --only",
+            config.file.display()
+        ))),
+    }
+}
+
+/// How far a run goes.
+pub(super) fn end(args: &Run) -> End {
+    if args.to_end { End::AsOpened } else { End::Never }
+}
+
+/// The control port, bound before anything is touched: one that is taken is said first.
+pub(super) async fn port(config: &Config, args: &Run) -> Outcome<Option<Port>> {
     let port = match config.control {
         Some(address) => Some(Port::bind(address).await?),
         None => None,
     };
-    if paused && port.is_none() {
+    if args.paused && port.is_none() {
         return Err(Failure::usage(anyhow!(
             "--paused needs a control port to be resumed by: [control] listen = \"{}\"",
             defaults::CONTROL_LISTEN
         )));
     }
+    Ok(port)
+}
+
+/// From source to history, in one process.
+async fn direct(config: &Config, args: &Run) -> Outcome<()> {
+    let started = Instant::now();
+    let port = port(config, args).await?;
+    let (paused, json, end) = (args.paused, args.json.json, end(args));
+    let events = args.events.as_deref();
     let Parts { source, source_state, resnapshot, opening, mut sink, pipeline } = assemble::parts(config, end).await?;
     let mut events = events.map(|file| assemble::events_beside(config, file, &pipeline)).transpose()?;
     info!(
@@ -88,7 +118,7 @@ pub async fn run(config: &Config, end: End, paused: bool, events: Option<&Path>,
 }
 
 /// `resumed`: whether an earlier run had read a part of the source.
-fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, json: bool) {
+pub(super) fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, json: bool) {
     let rate = (summary.changes() as f64 / elapsed.as_secs_f64().max(1e-3)) as u64;
     if json {
         let mut report = serde_json::to_value(summary).expect("a summary is plain data");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::assemble;
-use crate::config::{Config, Instance, MysqlConfig, SnapshotConfig, SourceKind};
+use crate::config::{Config, Instance, MysqlConfig, SnapshotConfig, SourceKind, TopicConfig};
 use crate::document::{Faults, Text};
 use crate::failure::Outcome;
 use crate::output;
@@ -61,6 +61,15 @@ fn text_of(config: &Config, component: &Component) -> String {
     }
     line("tables", config.source.tables.join(", "));
     line("time zone", config.source.time_zone.clone());
+    if let Some(TopicConfig { brokers, name, partitions, compression, librdkafka, .. }) = &config.topic {
+        line("topic", format!("{name} at {}", brokers.join(", ")));
+        line("", format!("  {partitions} partitions where it is made, {compression}"));
+        if !librdkafka.is_empty() {
+            // Their values may be passwords.
+            let names: Vec<&str> = librdkafka.iter().map(|(name, _)| name.as_str()).collect();
+            line("", format!("  librdkafka: {}", names.join(", ")));
+        }
+    }
     let Description { name, version, .. } = &component.description;
     line("rule", format!("{} ({name} {version}, sha256:{})", config.rule.component, &component.digest[..12]));
     for (name, value) in &config.rule.settings {
@@ -112,12 +121,23 @@ fn json_of(config: &Config, component: &Component) -> serde_json::Value {
     };
     source["tables"] = json!(config.source.tables);
     source["time-zone"] = json!(config.source.time_zone);
+    let topic = config.topic.as_ref().map(|topic| {
+        json!({
+            "brokers": topic.brokers,
+            "name": topic.name,
+            "partitions": topic.partitions,
+            "replication": topic.replication,
+            "compression": topic.compression,
+            "librdkafka": topic.librdkafka.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        })
+    });
     let settings = config.rule.settings.iter().map(|(name, text)| (name.clone(), json!(text.as_typed())));
     json!({
         "valid": true,
         "file": config.file.display().to_string(),
         "name": config.name,
         "source": source,
+        "topic": topic,
         "rule": {
             "component": config.rule.component.to_string(),
             "digest": component.digest,

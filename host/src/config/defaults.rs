@@ -15,6 +15,8 @@ pub const TIME_ZONE: &str = "UTC";
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const TLS: Tls = Tls::Preferred;
 pub const SNAPSHOT_READERS: usize = 2;
+pub const TOPIC_PARTITIONS: usize = 4;
+pub const TOPIC_COMPRESSION: &str = "lz4";
 pub const SINK_KIND: &str = "sqlite";
 pub const CONTROL_LISTEN: &str = "127.0.0.1:8787";
 

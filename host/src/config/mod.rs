@@ -8,6 +8,7 @@ pub mod defaults;
 mod sections;
 mod source;
 mod substitute;
+mod topic;
 mod units;
 
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ pub struct Config {
     /// Names the pipeline: its checkpoint, labels and metrics. `[A-Za-z0-9][A-Za-z0-9_-]*`, at most 64.
     pub name: String,
     pub source: SourceConfig,
+    /// None: one process goes from source to sink.
+    pub topic: Option<TopicConfig>,
     pub rule: RuleConfig,
     pub sink: SinkConfig,
     /// Where the control port listens, on loopback; none: there is none.
@@ -95,6 +98,21 @@ impl SnapshotConfig {
             (true, true) => "when-needed",
         }
     }
+}
+
+/// The topic between capture and history.
+#[derive(Clone, Debug)]
+pub struct TopicConfig {
+    /// `host:port`; never empty.
+    pub brokers: Vec<String>,
+    pub name: String,
+    /// Of a topic that is made; one that is there keeps its own.
+    pub partitions: u32,
+    /// Copies of a topic that is made; none: the broker's default.
+    pub replication: Option<u16>,
+    pub compression: &'static str,
+    /// Settings of the client library, by its own names.
+    pub librdkafka: Vec<(String, Text)>,
 }
 
 #[derive(Clone, Debug)]

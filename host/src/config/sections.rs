@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::{
-    ComponentPlace, Config, Instance, Limits, RuleConfig, SinkConfig, SourceConfig, SourceKind, defaults, source, units,
+    ComponentPlace, Config, Instance, Limits, RuleConfig, SinkConfig, SourceConfig, SourceKind, defaults, source,
+    topic, units,
 };
 use crate::document::{Fault, Faults, Keys, Node, NodeValue, OneText, Table, Text};
-use crate::source::declared;
 
 pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Option<Config> {
     let mut keys = Keys::new(root, "the file", faults);
@@ -17,8 +17,9 @@ pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Op
         .require_text("name", "it names the pipeline's checkpoint: name = \"item-assets\"")
         .and_then(|(text, node)| pipeline_name(text, node, keys.faults));
     let source = section(&mut keys, "source", |keys| source::read(keys, folder));
-    if let Some(topic) = keys.table("topic") {
-        read_topic(topic, &mut keys);
+    let topic = keys.table("topic").map(|table| topic::read(Keys::new(table, "[topic]", keys.faults)));
+    if let (Some(section), Some(source)) = (keys.table("topic"), &source) {
+        compares_nothing(source, section, keys.faults);
     }
     let rule = section(&mut keys, "rule", |keys| rule(keys, folder));
     let sink = section(&mut keys, "sink", |keys| sink(keys, folder));
@@ -32,7 +33,22 @@ pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Op
     };
     keys.end();
     let file = file.to_owned();
-    Some(Config { file, name: name?, source: source?, rule: rule?, sink: sink?, control })
+    let topic = match topic {
+        Some(topic) => Some(topic?),
+        None => None,
+    };
+    Some(Config { file, name: name?, source: source?, topic, rule: rule?, sink: sink?, control })
+}
+
+/// Rows that are read again are compared where the history is, which with a topic is elsewhere.
+fn compares_nothing(source: &SourceConfig, topic: &Table, faults: &mut Faults) {
+    let SourceKind::Mysql(mysql) = &source.kind else { return };
+    if mysql.snapshot.on_lost_position {
+        let message = "with [topic], a source that lost its position cannot read its tables again: events cannot be compared with a \
+                       history that is elsewhere";
+        let help = "write on-lost-position = \"fail\" in [source], and snapshot = \"initial\" or \"never\"";
+        faults.push(Fault::new(topic.span.clone(), message).help(help));
+    }
 }
 
 /// A section that must be there; one that is missing is read as an empty one, so that its required keys are named.
@@ -45,28 +61,6 @@ fn section<T>(keys: &mut Keys<'_, '_>, name: &'static str, read: impl FnOnce(Key
     keys.get(name);
     let none = Table::default();
     read(Keys::new(&none, place, keys.faults))
-}
-
-fn read_topic(table: &Table, root: &mut Keys<'_, '_>) {
-    let mut keys = Keys::new(table, "[topic]", root.faults);
-    keys.require("brokers", "brokers = \"127.0.0.1:9092\"");
-    keys.texts("brokers", OneText::IsList);
-    keys.require_text("name", "name = \"item_asset_changes\"");
-    keys.word("key", &["entity", "primary-key"]);
-    if let Some(columns) = keys.table("columns") {
-        for entry in &columns.entries {
-            let NodeValue::Text(text) = &entry.node.value else {
-                keys.wrong_type::<()>(&entry.key, &entry.node, "a column's type as a string");
-                continue;
-            };
-            if let Err(wrong) = declared::parse(&text.value) {
-                keys.faults.push(Fault::new(entry.node.span.clone(), wrong));
-            }
-        }
-    }
-    let heading = keys.heading();
-    not_built(&mut keys, heading, "a topic", "leave [topic] out: one process then goes from source to sink");
-    keys.end();
 }
 
 fn rule(mut keys: Keys<'_, '_>, folder: &Path) -> Option<RuleConfig> {
@@ -262,7 +256,12 @@ fn size(keys: &mut Keys<'_, '_>, key: &'static str, range: std::ops::RangeInclus
     keys.faults.push(Fault::new(node.span.clone(), message).help(wrong));
 }
 
-fn count(keys: &mut Keys<'_, '_>, key: &'static str, range: std::ops::RangeInclusive<i128>, out: &mut usize) {
+pub(super) fn count(
+    keys: &mut Keys<'_, '_>,
+    key: &'static str,
+    range: std::ops::RangeInclusive<i128>,
+    out: &mut usize,
+) {
     let Some(node) = keys.get(key) else { return };
     match node.value {
         NodeValue::Integer(number) if range.contains(&number) => *out = number as usize,

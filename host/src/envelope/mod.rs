@@ -5,6 +5,7 @@
 
 mod events;
 mod file;
+pub mod read;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -33,8 +34,29 @@ pub struct Envelope {
     origin: Vec<u8>,
     /// As the batch in hand has them.
     tables: Vec<Table>,
-    /// The value being written; a move has it in two events.
+    /// The event being written; a move has its value in two.
     value: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// An event as a topic holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Position in [`Batch::tables`].
+    pub table: u32,
+    /// The entity; none where the change has none.
+    pub key: Option<&'a [u8]>,
+    pub value: &'a [u8],
+    pub moved: Moved,
+}
+
+/// Why a batch's events were not all written.
+#[derive(Debug)]
+pub enum Unwritten<E> {
+    /// A value is absent or not decoded; the text names it, its place and what to do.
+    Value(String),
+    /// Whoever took the events.
+    Taker(E),
 }
 
 /// What was written.
@@ -67,15 +89,44 @@ impl Envelope {
         origin.extend(env!("CARGO_PKG_VERSION").as_bytes());
         origin.extend(br#"","connector":"mysql","name":"#);
         value::json(&mut origin, name);
-        Envelope { decimals, zone, origin, tables: Vec::new(), value: Vec::new() }
+        Envelope { decimals, zone, origin, tables: Vec::new(), value: Vec::new(), key: Vec::new() }
     }
 
-    /// Appends a batch's events, each under the key of its entity as the plan says; of a change that moves a row between
-    /// entities one under either key. Without a plan there is no change.
+    /// Appends a batch's events, a line each; see [`Envelope::events`].
     ///
     /// # Errors
     /// A value is absent or not decoded; the text names it, its place and what to do.
     pub fn write(&mut self, out: &mut Vec<u8>, batch: &Batch, plan: Option<&Plan>) -> Result<Written, String> {
+        let line = |event: &Event<'_>| {
+            out.extend(br#"{"key":"#);
+            out.extend(event.key.unwrap_or(b"null"));
+            out.extend(br#","value":"#);
+            out.extend(event.value);
+            out.extend(match event.moved {
+                Moved::Stays => &br#","headers":{}}"#[..],
+                Moved::Leaves => br#","headers":{"hindsight.move":"leaves"}}"#,
+                Moved::Arrives => br#","headers":{"hindsight.move":"arrives"}}"#,
+            });
+            out.push(b'\n');
+            Ok::<_, std::convert::Infallible>(())
+        };
+        self.events(batch, plan, line).map_err(|error| match error {
+            Unwritten::Value(text) => text,
+            Unwritten::Taker(never) => match never {},
+        })
+    }
+
+    /// Gives a batch's events, each under the key of its entity as the plan says; of a change that moves a row between
+    /// entities one under either key. Without a plan there is no change.
+    ///
+    /// # Errors
+    /// A value cannot be written, or `take` fails: no further event is given.
+    pub fn events<E>(
+        &mut self,
+        batch: &Batch,
+        plan: Option<&Plan>,
+        mut take: impl FnMut(&Event<'_>) -> Result<(), E>,
+    ) -> Result<Written, Unwritten<E>> {
         let mut written = Written::default();
         let Some(plan) = plan else { return Ok(written) };
         self.meet(&batch.tables);
@@ -87,32 +138,23 @@ impl Envelope {
                 write_log(&mut log, &batch.transactions[change.transaction as usize]);
             }
             // Before the keys are compared: what is not decoded is equal to everything.
-            self.write_value(batch, change, &log, now_ns)?;
-            let table = &self.tables[change.table as usize];
-            let key = &plan.tables[change.table as usize].entity_key;
+            self.write_value(batch, change, &log, now_ns).map_err(Unwritten::Value)?;
+            let Envelope { tables, value, key, zone, .. } = self;
+            let table = &tables[change.table as usize];
+            let columns = &plan.tables[change.table as usize].entity_key;
             let mut event = |row: Option<Row<'_>>, moved| {
                 written.events += 1;
                 written.moves += u64::from(moved == Moved::Leaves);
-                out.extend(br#"{"key":"#);
-                match row {
-                    Some(row) => {
-                        write_row(out, table, row, key.iter().copied(), &self.zone).map_err(|(column, flaw)| {
-                            unwritable(batch, change, "key", &table.schema.fields[column], flaw)
-                        })?
-                    }
-                    None => out.extend(b"null"),
+                key.clear();
+                if let Some(row) = row {
+                    write_row(key, table, row, columns.iter().copied(), zone).map_err(|(column, flaw)| {
+                        Unwritten::Value(unwritable(batch, change, "key", &table.schema.fields[column], flaw))
+                    })?;
                 }
-                out.extend(br#","value":"#);
-                out.extend(&self.value);
-                out.extend(match moved {
-                    Moved::Stays => &br#","headers":{}}"#[..],
-                    Moved::Leaves => br#","headers":{"hindsight.move":"leaves"}}"#,
-                    Moved::Arrives => br#","headers":{"hindsight.move":"arrives"}}"#,
-                });
-                out.push(b'\n');
-                Ok::<_, String>(())
+                take(&Event { table: change.table, key: row.is_some().then_some(key), value, moved })
+                    .map_err(Unwritten::Taker)
             };
-            match groups::entities(batch, change, key) {
+            match groups::entities(batch, change, columns) {
                 Ok(seen) => seen.into_iter().flatten().try_for_each(|(row, moved)| event(Some(row), moved))?,
                 Err(other_side) => event(other_side, Moved::Stays)?,
             }

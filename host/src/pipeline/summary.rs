@@ -50,9 +50,38 @@ pub struct Stages {
     pub commit: Duration,
 }
 
+impl Stages {
+    fn add(&mut self, other: &Stages) {
+        self.source += other.source;
+        self.group += other.group;
+        self.read += other.read;
+        self.rule += other.rule;
+        self.commit += other.commit;
+    }
+}
+
 impl Summary {
     pub fn changes(&self) -> u64 {
         self.reads + self.inserts + self.updates + self.deletes
+    }
+
+    /// Adds what another pipeline did, of the same history.
+    pub fn add(&mut self, other: &Summary) {
+        self.batches += other.batches;
+        self.transactions += other.transactions;
+        self.reads += other.reads;
+        self.inserts += other.inserts;
+        self.updates += other.updates;
+        self.deletes += other.deletes;
+        self.moves += other.moves;
+        self.rows_upserted += other.rows_upserted;
+        self.rows_deleted += other.rows_deleted;
+        self.negative_intervals += other.negative_intervals;
+        self.progress = other.progress.or(self.progress);
+        // The one that is furthest behind.
+        self.committed_us = self.committed_us.into_iter().chain(other.committed_us).min();
+        self.last_batch = self.last_batch.max(other.last_batch);
+        self.stages.add(&other.stages);
     }
 
     /// `busy`: from the edge before the batch to the end of its commit.

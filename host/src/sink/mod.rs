@@ -9,7 +9,7 @@ use crate::rows::{Row, Rows};
 
 pub use memory::{Memory, Owned};
 pub use overlay::Overlay;
-pub use sqlite::{Reader, Snapshot, Sqlite, read_entries};
+pub use sqlite::{LaneOf, Reader, Snapshot, Sqlite, read_entries};
 
 /// Keeps history rows, the checkpoint and the ledger; they move together or not at all.
 ///

@@ -7,14 +7,14 @@ mod programs;
 mod replication;
 
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::ports;
 use crate::program::signal;
 pub(crate) use programs::target;
 pub use programs::{Client, mysqlbinlog, try_mysqlbinlog};
@@ -22,9 +22,6 @@ pub use replication::{READER, transactions};
 
 /// How long a server may take until it greets.
 const START_MAX: Duration = Duration::from_secs(120);
-
-/// Another process may take the port between its choice and the server's bind.
-const PORTS_TRIED_MAX: usize = 3;
 
 /// What every server here is started with; a test's own options come after and win.
 const DEFAULTS: &[&str] = &[
@@ -66,7 +63,7 @@ impl Mysql {
     #[track_caller]
     pub fn start(options: &[&str]) -> Self {
         let mut refused = String::new();
-        for _ in 0..PORTS_TRIED_MAX {
+        for _ in 0..ports::TRIED_MAX {
             match Self::try_start(options) {
                 Ok(server) => return server,
                 Err(log) if log.contains("Address already in use") => refused = log,
@@ -165,7 +162,7 @@ impl Mysql {
         let folder = tempfile::tempdir().expect("make a temporary folder");
         programs::new_data(&folder.path().join("data"));
         let options = options.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let port = free_port();
+        let port = ports::free();
         let process = spawn(&folder, port, &options);
         let mut server = Mysql { folder, options, process, port };
         server.wait_until_it_greets()?;
@@ -233,15 +230,6 @@ fn spawn(folder: &tempfile::TempDir, port: u16, options: &[String]) -> Child {
     let mut server = programs::server(folder.path());
     server.args(DEFAULTS).arg(format!("--port={port}")).args(options);
     server.spawn().expect("run mysqld")
-}
-
-/// Below the ports that the system gives to clients: while a killed server is down, one of those could take its port,
-/// even a client that is about to connect to it.
-fn free_port() -> u16 {
-    let random = RandomState::new();
-    let ports = (0..1_000_u32).map(|n| 12_000 + (random.hash_one(n) % 20_000) as u16);
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.into_iter().find(free).expect("find a free port")
 }
 
 fn shortened(text: &str) -> String {

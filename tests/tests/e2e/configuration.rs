@@ -92,8 +92,8 @@ fn what_is_required_is_named_when_it_is_missing() {
 #[test]
 fn parts_that_are_not_built_yet_are_refused_by_name() {
     refused(
-        ("[rule]", "[topic]\nbrokers = \"127.0.0.1:9092\"\nname = \"changes\"\n[rule]"),
-        &["a topic is not built yet", "leave [topic] out"],
+        ("[rule]", "[topic]\nbrokers = \"127.0.0.1:9092\"\nname = \"changes\"\nkey = \"primary-key\"\n[rule]"),
+        &["key = \"primary-key\" is not built yet", "key = \"entity\""],
     );
     let starrocks = "[sink]\nkind = \"starrocks\"\nfe = [\"http://h:8030\"]\nmysql = \"h:9030\"\ndatabase = \"d\"";
     refused(
@@ -107,6 +107,11 @@ fn parts_that_are_not_built_yet_are_refused_by_name() {
 fn keys_of_parts_that_are_not_built_yet_are_checked_all_the_same() {
     refused(("[rule]", "[topic]\nbroker = \"h:1\"\nname = \"c\"\n[rule]"), &["did you mean `brokers`?"]);
     refused(
+        ("[rule]", "[topic]\nbrokers = \"h\"\nname = \"c\"\n[rule]"),
+        &["`brokers` of [topic] cannot be \"h\"", "127.0.0.1:9092"],
+    );
+    refused(("[rule]", "[topic]\nbrokers = \"h:1\"\nname = \"a b\"\n[rule]"), &["`name` of [topic] cannot be \"a b\""]);
+    refused(
         ("[rule]", "[topic]\nbrokers = \"h:1\"\nname = \"c\"\ncolumns = { a = \"datetme\" }\n[rule]"),
         &["\"datetme\" is not a column type"],
     );
@@ -118,6 +123,16 @@ fn keys_of_parts_that_are_not_built_yet_are_checked_all_the_same() {
 fn live(more: &str) -> (&'static str, String) {
     let text = format!("kind = \"mysql\"\nurl = \"mysql://repl:x@127.0.0.1:3306\"\n{more}");
     ("kind = \"binlog-file\"\nfiles = [\"binlog.000001\"]", text)
+}
+
+#[test]
+fn a_topic_and_a_snapshot_that_is_compared_do_not_go_together() {
+    let topic = "[topic]\nbrokers = \"h:1\"\nname = \"c\"\n[rule]";
+    for more in ["snapshot = \"when-needed\"", "snapshot = \"initial\"\non-lost-position = \"resnapshot\""] {
+        let (recorded, live) = live(more);
+        let text = LEAST.replacen(recorded, &live, 1).replacen("[rule]", topic, 1);
+        refused((LEAST, &text), &["with [topic]", "compared with", "on-lost-position = \"fail\""]);
+    }
 }
 
 #[test]
@@ -263,7 +278,10 @@ fn no_secret_is_printed_neither_by_a_good_nor_by_a_bad_configuration() {
     let bad = good.replace("item_asset_history\"", "s${env:HINDSIGHT_CLI_SECRET}\"").replace("kind =", "knid =");
     let plain = LEAST.replace("kind = \"binlog-file\"", "kind = \"mysql\"\nurl = \"mysql://u:s3cr3t-value@h\"");
     let starrocks = LEAST.replace("path = \"history.db\"", "kind = \"starrocks\"\npassword = \"s3cr3t-value\"\nfe = 1");
-    for (text, exit) in [(&good, 0), (&bad, 2), (&plain, 2), (&starrocks, 2)] {
+    let topic =
+        "[topic]\nbrokers = \"h:1\"\nname = \"c\"\n[topic.librdkafka]\n\"sasl.password\" = \"s3cr3t-value\"\n[rule]";
+    let topic = LEAST.replace("[rule]", topic);
+    for (text, exit) in [(&good, 0), (&bad, 2), (&plain, 2), (&starrocks, 2), (&topic, 0)] {
         folder.write("hindsight.toml", text);
         for arguments in [&["validate"][..], &["validate", "--json"], &["validate", "-vv"]] {
             let answer = hindsight(&folder, arguments);

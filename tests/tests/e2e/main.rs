@@ -18,4 +18,5 @@ mod snapshot;
 mod statements;
 mod swaps;
 mod tables;
+mod topic;
 mod values;

@@ -14,9 +14,11 @@ mod table;
 mod value;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::Mutex;
 
 use super::{Sink, SinkError};
 use crate::crash;
@@ -45,6 +47,19 @@ pub struct Sqlite {
     table: String,
     state: State,
     prepared: Option<Prepared>,
+    /// One of several that write this history at once.
+    lane: Option<LaneOf>,
+}
+
+/// A part of a pipeline that has a checkpoint of its own, as its changes come in an order of their own.
+#[derive(Clone, Debug)]
+pub struct LaneOf {
+    /// The partition.
+    pub number: u32,
+    /// How many share this process's memory.
+    pub n_lanes: u32,
+    /// Whose turn it is to commit: SQLite has one writer at a time, and lets others wait without an order.
+    pub turn: Arc<Mutex<()>>,
 }
 
 struct Prepared {
@@ -58,17 +73,35 @@ impl Sqlite {
     /// # Errors
     /// [`SinkError::Unfit`]: not writable, no SQLite database, or of a newer format.
     pub fn open(path: &Path, table: &str, pipeline: &str) -> Result<Self, SinkError> {
+        Self::open_as(path, table, pipeline, None)
+    }
+
+    /// The same for a lane, whose checkpoint is kept under `pipeline/number`.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`].
+    pub fn open_lane(path: &Path, table: &str, pipeline: &str, lane: LaneOf) -> Result<Self, SinkError> {
+        Self::open_as(path, table, pipeline, Some(lane))
+    }
+
+    fn open_as(path: &Path, table: &str, pipeline: &str, lane: Option<LaneOf>) -> Result<Self, SinkError> {
         let unfit = |error: rusqlite::Error| SinkError::Unfit(format!("open history {}: {error}", path.display()));
         let mut connection = Connection::open(path).map_err(unfit)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(unfit)?;
         for (pragma, value) in [("journal_mode", "WAL"), ("synchronous", "NORMAL"), ("temp_store", "MEMORY")] {
             connection.pragma_update(None, pragma, value).map_err(unfit)?;
         }
-        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(unfit)?;
+        let n_sharing = lane.as_ref().map_or(1, |lane| i64::from(lane.n_lanes.max(1)));
+        connection.pragma_update(None, "cache_size", -CACHE_KIB / n_sharing).map_err(unfit)?;
         let backfill = Backfill::of(&mut connection, path).map_err(unfit)?;
         connection.set_prepared_statement_cache_capacity(32);
-        let state = State::open(&connection, pipeline, path)?;
-        Ok(Sqlite { backfill, connection, path: path.to_owned(), table: table.to_owned(), state, prepared: None })
+        let name = match &lane {
+            Some(lane) => format!("{pipeline}/{}", lane.number),
+            None => pipeline.to_owned(),
+        };
+        let state = State::open(&connection, &name, path)?;
+        let (path, table) = (path.to_owned(), table.to_owned());
+        Ok(Sqlite { backfill, connection, path, table, state, prepared: None, lane })
     }
 
     fn prepared(&self) -> &Prepared {
@@ -84,8 +117,18 @@ impl Sink for Sqlite {
     }
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
-        let place = table::Place { path: &self.path, table: &self.table, pipeline: &self.state.pipeline };
-        table::make_or_compare(&mut self.connection, &place, history, self.state.checkpoint.is_some())?;
+        let turn = self.lane.as_ref().map(|lane| lane.turn.clone());
+        let _held = match &turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        // The history is the pipeline's, whichever of its lanes has come how far.
+        let (pipeline, moved) = match (&self.lane, self.state.pipeline.rsplit_once('/')) {
+            (Some(_), Some((pipeline, _))) => (pipeline, state::has_moved(&self.connection, pipeline, &self.path)?),
+            _ => (self.state.pipeline.as_str(), self.state.checkpoint.is_some()),
+        };
+        let place = table::Place { path: &self.path, table: &self.table, pipeline };
+        table::make_or_compare(&mut self.connection, &place, history, moved)?;
         self.prepared = Some(Prepared { history: history.clone(), statements: Statements::new(&self.table, history) });
         Ok(())
     }
@@ -118,6 +161,11 @@ impl Sink for Sqlite {
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
         let path = &self.path;
         let failed = |error: rusqlite::Error| SinkError::Stop(format!("write history {}: {error}", path.display()));
+        let turn = self.lane.as_ref().map(|lane| lane.turn.clone());
+        let _held = match &turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
         crash::point("sink.begin");
         self.backfill.wait().map_err(failed)?;
         let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate).map_err(failed)?;

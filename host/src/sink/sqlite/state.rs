@@ -25,6 +25,14 @@ CREATE TABLE IF NOT EXISTS hindsight_history (
     schema TEXT NOT NULL        -- columns, primary key and roles, as JSON
 );";
 
+/// Whether any lane of a pipeline has a checkpoint.
+pub fn has_moved(connection: &Connection, pipeline: &str, path: &Path) -> Result<bool, SinkError> {
+    // A pipeline's name has no character that is more than itself here.
+    let text = "SELECT EXISTS (SELECT 1 FROM hindsight_checkpoint WHERE pipeline GLOB ? || '/*')";
+    let moved = connection.query_row(text, [pipeline], |row| row.get(0));
+    moved.map_err(|error| SinkError::Unfit(format!("open history {}: {error}", path.display())))
+}
+
 /// This pipeline's checkpoint, as it was last read or written.
 pub struct State {
     pub pipeline: String,

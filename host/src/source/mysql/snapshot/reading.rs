@@ -358,7 +358,7 @@ impl Reading {
         };
         let (_, progress) = self.current(place);
         progress.rows += rows.len() as u64;
-        self.rows(place, table, rows, time_us)
+        Batch { is_within: true, ..self.rows(place, table, rows, time_us) }
     }
 
     /// The readers have ended: all rows are here.

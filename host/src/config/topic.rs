@@ -1,0 +1,107 @@
+//! Reads `[topic]`: the Kafka topic between the two halves.
+
+use super::{TopicConfig, defaults};
+use crate::document::{Fault, Keys, NodeValue, OneText, Text};
+use crate::source::declared;
+use crate::topic;
+
+pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
+    keys.require("brokers", "brokers = \"127.0.0.1:9092\"");
+    let brokers = brokers(&mut keys);
+    let name = name(&mut keys);
+    if let Some((word, node)) = keys.word("key", &["entity", "primary-key"])
+        && word != "entity"
+    {
+        let help = "write key = \"entity\", which is also what happens without it";
+        super::sections::not_built(&mut keys, node.span.clone(), "key = \"primary-key\"", help);
+    }
+    let mut partitions = defaults::TOPIC_PARTITIONS;
+    super::sections::count(&mut keys, "partitions", 1..=10_000, &mut partitions);
+    let mut replication = 0;
+    super::sections::count(&mut keys, "replication", 1..=100, &mut replication);
+    let compression = keys.word("compression", &["lz4", "none", "gzip", "snappy", "zstd"]);
+    if let Some(columns) = keys.table("columns") {
+        for entry in &columns.entries {
+            let NodeValue::Text(text) = &entry.node.value else {
+                keys.wrong_type::<()>(&entry.key, &entry.node, "a column's type as a string");
+                continue;
+            };
+            if let Err(wrong) = declared::parse(&text.value) {
+                keys.faults.push(Fault::new(entry.node.span.clone(), wrong));
+            }
+        }
+    }
+    let librdkafka = librdkafka(&mut keys);
+    keys.end();
+    Some(TopicConfig {
+        brokers: brokers?,
+        name: name?,
+        partitions: partitions as u32,
+        replication: (replication > 0).then_some(replication as u16),
+        compression: compression.map_or(defaults::TOPIC_COMPRESSION, |(word, _)| word),
+        librdkafka,
+    })
+}
+
+fn brokers(keys: &mut Keys<'_, '_>) -> Option<Vec<String>> {
+    let texts = keys.texts("brokers", OneText::IsList)?;
+    if texts.is_empty() {
+        super::sections::not_empty(keys, "brokers");
+    }
+    let mut brokers = Vec::new();
+    for (text, node) in texts {
+        for broker in text.value.split(',').map(str::trim) {
+            let port = broker.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
+            if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+                let message = format!("`brokers` of [topic] cannot be {text:?}");
+                keys.faults
+                    .push(Fault::new(node.span.clone(), message).help("brokers = \"127.0.0.1:9092\", or a list"));
+            }
+            brokers.push(broker.to_owned());
+        }
+    }
+    Some(brokers)
+}
+
+/// As Kafka's `Topic.validate` has it, with room for the side topics' suffixes.
+fn name(keys: &mut Keys<'_, '_>) -> Option<String> {
+    let (text, node) = keys.require_text("name", "name = \"item_asset_changes\"")?;
+    let name = &text.value;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=200).contains(&name.len()) && name.bytes().all(plain) && name != "." && name != ".." {
+        return Some(name.clone());
+    }
+    let fault = Fault::new(node.span.clone(), format!("`name` of [topic] cannot be {text:?}"))
+        .help("1 to 200 letters, digits, `.`, `_` and `-`");
+    keys.faults.push(fault);
+    None
+}
+
+/// Settings of the client library by their own names; it says itself which it knows.
+fn librdkafka(keys: &mut Keys<'_, '_>) -> Vec<(String, Text)> {
+    let Some(table) = keys.table("librdkafka") else { return Vec::new() };
+    let mut settings = Vec::new();
+    for entry in &table.entries {
+        let plain = |value: String| Text { value, typed: None };
+        let text = match &entry.node.value {
+            NodeValue::Text(text) => text.clone(),
+            NodeValue::Integer(number) => plain(number.to_string()),
+            NodeValue::Float(number) => plain(number.to_string()),
+            NodeValue::Boolean(flag) => plain(flag.to_string()),
+            _ => {
+                let name = format!("librdkafka.{}", entry.key);
+                keys.wrong_type::<()>(&name, &entry.node, "a string, a number or a boolean");
+                continue;
+            }
+        };
+        if topic::is_ours(&entry.key) {
+            let message = format!("`{}` of [topic.librdkafka] is not yours to set", entry.key);
+            let fault = Fault::new(entry.node.span.clone(), message)
+                .label("exactly once rests on it, or a key of [topic] says it")
+                .help(format!("remove `{}`", entry.key));
+            keys.faults.push(fault);
+        }
+        settings.push((entry.key.clone(), text));
+    }
+    settings
+}

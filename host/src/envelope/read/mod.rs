@@ -1,0 +1,344 @@
+//! Change events read back from Debezium's JSON envelope, into batches as a log gives them.
+//!
+//! [`scan`] goes through a text once and builds no tree; [`value`] reads each column's form; [`schema`] is how a table's shape
+//! reaches whoever has the messages only.
+
+mod scan;
+pub mod schema;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::Decimals;
+use super::value::Form;
+use crate::civil::Zone;
+use crate::event::{Batch, Field, Op, RowChange, Sides, TableSchema};
+use crate::rows::Rows;
+use scan::{Fault, Scanner};
+use value::Reading;
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub topic: &'a str,
+    pub partition: u32,
+    pub offset: u64,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "topic {}, partition {}, offset {}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// A record, as far as it says what happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub value: &'a [u8],
+    /// The hash that names its table's schema.
+    pub schema: &'a str,
+    /// Whose record it is, of a change that has one for each of two entities.
+    pub sides: Sides,
+    pub place: Place<'a>,
+}
+
+/// Why a record is no change. Each text names the place, and the table and column as far as they are known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Its schema is not known: it has to be said with [`Reader::know`] first.
+    #[error("{0}")]
+    Schema(String),
+    /// It is not what its schema says, or no envelope at all.
+    #[error("{0}")]
+    Garbage(String),
+}
+
+/// Reads events of tables whose schemas are known.
+pub struct Reader {
+    decimals: Decimals,
+    /// Whose wall clock times become.
+    zone: Zone,
+    known: FxHashMap<String, Arc<TableSchema>>,
+    /// As batches have them; each with the hash of its schema.
+    tables: Vec<Table>,
+    escaped: String,
+    bytes: Vec<u8>,
+}
+
+struct Table {
+    hash: String,
+    schema: Arc<TableSchema>,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    /// `"owner_id":`
+    label: Vec<u8>,
+    form: Form,
+}
+
+impl Reader {
+    pub fn new(zone: Zone, decimals: Decimals) -> Self {
+        let (known, tables) = (FxHashMap::default(), Vec::new());
+        Reader { decimals, zone, known, tables, escaped: String::new(), bytes: Vec::new() }
+    }
+
+    /// Learns a schema as [`schema::document`] wrote it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn know(&mut self, hash: &str, document: &[u8]) -> Result<(), String> {
+        let schema = schema::read(document)?;
+        self.known.insert(hash.to_owned(), schema);
+        Ok(())
+    }
+
+    /// An empty batch of the tables as they are now.
+    pub fn batch(&self) -> Batch {
+        Batch {
+            tables: self.tables.iter().map(|table| table.schema.clone()).collect(),
+            images: self.tables.iter().map(|table| Rows::new(table.schema.fields.len())).collect(),
+            ..Batch::default()
+        }
+    }
+
+    /// Whether records of this schema go into the batch in hand, or need one that [`Reader::turn_to`] made possible.
+    pub fn has_turned_to(&self, hash: &str) -> bool {
+        self.tables.iter().any(|table| table.hash == hash)
+    }
+
+    /// From now on batches have the table of this schema in this shape.
+    ///
+    /// # Errors
+    /// [`ReadError::Schema`]: it is not known.
+    pub fn turn_to(&mut self, hash: &str, place: Place<'_>) -> Result<(), ReadError> {
+        let Some(schema) = self.known.get(hash) else {
+            return Err(ReadError::Schema(format!("{place}: the schema {hash} of this message is not known")));
+        };
+        let column = |field: &Field| {
+            let mut label = Vec::new();
+            super::value::json(&mut label, &field.name);
+            label.push(b':');
+            Column { label, form: Form::of(field, self.decimals) }
+        };
+        let columns = schema.fields.iter().map(column).collect();
+        let table = Table { hash: hash.to_owned(), schema: schema.clone(), columns };
+        match self.tables.iter_mut().find(|known| known.schema.name == schema.name) {
+            Some(known) => *known = table,
+            None => self.tables.push(table),
+        }
+        Ok(())
+    }
+
+    /// Appends a record's change to a batch that [`Reader::batch`] gave, as one of its last transaction.
+    ///
+    /// # Errors
+    /// Nothing is appended.
+    pub fn read(&mut self, batch: &mut Batch, record: &Record<'_>) -> Result<(), ReadError> {
+        let Some(number) = self.tables.iter().position(|table| table.hash == record.schema) else {
+            return Err(ReadError::Schema(format!("{}: schema {} is not turned to", record.place, record.schema)));
+        };
+        let Reader { zone, tables, escaped, bytes, .. } = self;
+        let table = &tables[number];
+        let images = &mut batch.images[number];
+        let n_images = images.len();
+        let reading = Reading { zone, escaped: std::mem::take(escaped), bytes: std::mem::take(bytes) };
+        let mut event = Event { table, images, reading, parts: Parts::default() };
+        let read = event.read(record.value);
+        let parts = event.parts;
+        (*escaped, *bytes) = (event.reading.escaped, event.reading.bytes);
+        let change = read.and_then(|()| parts.change());
+        let (op, before, after, time_us) = match change {
+            Ok(change) => change,
+            Err(what) => {
+                batch.images[number].truncate(n_images);
+                return Err(ReadError::Garbage(format!("{}: {}: {what}", record.place, table.schema.name)));
+            }
+        };
+        let time_us = zone.wall_clock(time_us);
+        let first = batch.changes.len();
+        batch.committed_us = Some(parts.time_us());
+        batch.push(RowChange { table: number as u32, op, time_us, before, after, at: record.place.offset });
+        if record.sides != Sides::Both {
+            batch.changes[first..].iter_mut().for_each(|change| change.sides = record.sides);
+        }
+        Ok(())
+    }
+}
+
+/// What an envelope says, as far as it has been read.
+#[derive(Clone, Copy, Default)]
+struct Parts {
+    op: Option<u8>,
+    before: Option<u32>,
+    after: Option<u32>,
+    ts_us: Option<i64>,
+    ts_ms: Option<i64>,
+}
+
+impl Parts {
+    /// Microseconds since 1970, UTC; 0 where there is none.
+    fn time_us(&self) -> i64 {
+        self.ts_us.or_else(|| self.ts_ms?.checked_mul(1_000)).unwrap_or(0)
+    }
+
+    fn change(&self) -> Result<(Op, Option<u32>, Option<u32>, i64), String> {
+        let Parts { op, before, after, ts_us, ts_ms } = *self;
+        let op = match op {
+            Some(b'c') => Op::Create,
+            Some(b'r') => Op::Read,
+            Some(b'u') => Op::Update,
+            Some(b'd') => Op::Delete,
+            Some(b't') => return Err("the table was emptied (op \"t\"), which no history can follow".into()),
+            Some(other) => return Err(format!("op \"{}\" is not known", other.escape_ascii())),
+            None => return Err("it has no op".into()),
+        };
+        let fits = match op {
+            Op::Create | Op::Read => after.is_some(),
+            Op::Update => before.is_some() && after.is_some(),
+            Op::Delete => before.is_some() && after.is_none(),
+        };
+        if !fits {
+            return Err(format!("a {:?} without the images that it has", op.letter()));
+        }
+        if ts_us.is_none() && ts_ms.is_none() {
+            return Err("source has neither ts_us nor ts_ms: when it happened is not known".into());
+        }
+        let before = before.filter(|_| matches!(op, Op::Update | Op::Delete));
+        Ok((op, before, after, self.time_us()))
+    }
+}
+
+struct Event<'e, 'z> {
+    table: &'e Table,
+    images: &'e mut Rows,
+    reading: Reading<'z>,
+    parts: Parts,
+}
+
+impl Event<'_, '_> {
+    fn read(&mut self, text: &[u8]) -> Result<(), String> {
+        let mut scanner = Scanner::new(text);
+        let read = scanner.object(|scanner, name| self.member(scanner, name)).and_then(|()| scanner.end());
+        read.map_err(|fault| fault.to_string())
+    }
+
+    fn member(&mut self, scanner: &mut Scanner<'_>, name: &str) -> Result<(), Fault> {
+        let twice = |scanner: &Scanner<'_>| scanner.fault(format!("{name} is there twice"));
+        match name {
+            "before" if self.parts.before.is_some() => twice(scanner),
+            "after" if self.parts.after.is_some() => twice(scanner),
+            "op" if self.parts.op.is_some() => twice(scanner),
+            "before" => {
+                self.parts.before = self.image(scanner)?;
+                Ok(())
+            }
+            "after" => {
+                self.parts.after = self.image(scanner)?;
+                Ok(())
+            }
+            "source" => self.source(scanner),
+            "op" => {
+                let op = value::text(scanner, &mut self.reading.escaped)?;
+                match op.as_bytes() {
+                    [letter] => self.parts.op = Some(*letter),
+                    _ => return scanner.fault(format!("op {op:?} is not known")),
+                }
+                Ok(())
+            }
+            _ => scanner.skip(),
+        }
+    }
+
+    fn source(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
+        let (parts, schema) = (&mut self.parts, &self.table.schema);
+        let (database, table) = schema.name.split_once('.').unwrap_or(("", &schema.name));
+        let escaped = &mut self.reading.escaped;
+        scanner.object(|scanner, name| {
+            let wanted = match name {
+                "ts_us" => {
+                    parts.ts_us = Some(scanner.integer()?);
+                    return Ok(());
+                }
+                "ts_ms" => {
+                    parts.ts_ms = Some(scanner.integer()?);
+                    return Ok(());
+                }
+                "db" => database,
+                "table" => table,
+                _ => return scanner.skip(),
+            };
+            let found = value::text(scanner, escaped)?;
+            if found == wanted {
+                return Ok(());
+            }
+            scanner.fault(format!("source.{name} is {found:?}, and its schema is that of {}", schema.name))
+        })
+    }
+
+    /// Appends an image; none for null.
+    fn image(&mut self, scanner: &mut Scanner<'_>) -> Result<Option<u32>, Fault> {
+        if scanner.take_null() {
+            return Ok(None);
+        }
+        let start = scanner.at();
+        if !self.image_in_order(scanner)? {
+            scanner.rewind(start);
+            self.image_in_any_order(scanner)?;
+        }
+        Ok(Some(self.images.end_row() as u32))
+    }
+
+    /// The columns as the schema has them, written without a blank. False: they are not; nothing is appended.
+    fn image_in_order(&mut self, scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
+        let Event { table, images, reading, .. } = self;
+        let n_images = images.len();
+        let mut separator: &[u8] = b"{";
+        for (field, Column { label, form }) in table.schema.fields.iter().zip(&table.columns) {
+            if !scanner.take_exactly(separator) || !scanner.take_exactly(label) {
+                images.truncate(n_images);
+                return Ok(false);
+            }
+            value::read(scanner, field, *form, reading, images).map_err(|fault| of_column(fault, field))?;
+            separator = b",";
+        }
+        if !scanner.take_exactly(b"}") {
+            images.truncate(n_images);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn image_in_any_order(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
+        let Event { table, images, reading, .. } = self;
+        let fields = &table.schema.fields;
+        let mut places = vec![None; fields.len()];
+        scanner.object(|scanner, name| {
+            let Some(column) = fields.iter().position(|field| field.name == name) else {
+                return scanner.fault(format!("column {name:?} is not in the schema"));
+            };
+            if places[column].is_some() {
+                return scanner.fault(format!("column {name} is there twice"));
+            }
+            places[column] = Some(scanner.at());
+            scanner.skip()
+        })?;
+        let end = scanner.at();
+        for ((field, Column { form, .. }), place) in fields.iter().zip(&table.columns).zip(places) {
+            let Some(place) = place else { return scanner.fault(format!("column {} is missing", field.name)) };
+            scanner.rewind(place);
+            value::read(scanner, field, *form, reading, images).map_err(|fault| of_column(fault, field))?;
+        }
+        scanner.rewind(end);
+        Ok(())
+    }
+}
+
+fn of_column(Fault { at, what }: Fault, field: &Field) -> Fault {
+    Fault { at, what: format!("column {} ({}): {what}", field.name, field.declared) }
+}

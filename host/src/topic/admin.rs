@@ -1,0 +1,172 @@
+//! The topics themselves: made with the right settings where they are missing, refused with wrong ones.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::types::RDKafkaRespErr;
+use tracing::info;
+
+use super::client::{Told, TopicSettings};
+use super::{PATIENCE, TopicError};
+
+/// A topic as it has to be.
+struct Wanted<'a> {
+    name: &'a str,
+    partitions: u32,
+    settings: &'a [(&'a str, &'a str)],
+    compacted: bool,
+}
+
+/// Of the change topic: everything stays until it is old; compaction would leave the last change of an entity only.
+const CHANGES: &[(&str, &str)] = &[("cleanup.policy", "delete")];
+
+/// Of the side topic: the last record of a key stays for ever. Small segments, as the one that is written to is never
+/// compacted, and a checkpoint is written with every transaction.
+const SIDE: &[(&str, &str)] =
+    &[("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.1")];
+
+/// Sees to both topics; gives how many partitions the change topic has.
+///
+/// # Errors
+/// The broker cannot be reached, a topic can neither be found nor made, or it has settings that lose records.
+pub(super) async fn see_to(settings: &TopicSettings) -> Result<u32, TopicError> {
+    let admin: AdminClient<Told> = settings.create(&settings.admin())?;
+    let side = settings.side();
+    let changes = Wanted { name: &settings.name, partitions: settings.partitions, settings: CHANGES, compacted: false };
+    let checkpoints = Wanted { name: &side, partitions: 1, settings: SIDE, compacted: true };
+    let mut partitions = 0;
+    for wanted in [checkpoints, changes] {
+        partitions = match count(&admin, settings, wanted.name)? {
+            Some(found) => {
+                check(&admin, settings, &wanted, found).await?;
+                found
+            }
+            None => make(&admin, settings, &wanted).await?,
+        };
+    }
+    Ok(partitions)
+}
+
+/// How many partitions a topic has, each with a leader; none where there is no such topic.
+fn count(admin: &AdminClient<Told>, settings: &TopicSettings, name: &str) -> Result<Option<u32>, TopicError> {
+    let begun = Instant::now();
+    loop {
+        let metadata = admin.inner().fetch_metadata(Some(name), PATIENCE).map_err(|error| {
+            settings.unreached(&format!("topic {name} could not be looked at"), &error, admin.inner().context())
+        })?;
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
+        let partitions = topic.partitions();
+        match topic.error() {
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => return Ok(None),
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) => {}
+            Some(error) => {
+                let code = RDKafkaErrorCode::from(error);
+                return Err(TopicError::Unfit(format!(
+                    "topic {name} at {} cannot be used: {code}; give the user of [topic.librdkafka] the right on it",
+                    settings.address()
+                )));
+            }
+            None if !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0) => {
+                return Ok(Some(partitions.len() as u32));
+            }
+            None => {}
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(TopicError::Unfit(format!(
+                "topic {name} at {} has partitions without a leader; start the brokers that hold them, or see kafka-topics.sh \
+                 --describe --topic {name}",
+                settings.address()
+            )));
+        }
+        // The broker is asked again, as nothing tells when a leader is there.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+async fn make(admin: &AdminClient<Told>, settings: &TopicSettings, wanted: &Wanted<'_>) -> Result<u32, TopicError> {
+    let replication = settings.replication.map_or(-1, i32::from);
+    let topic = NewTopic::new(wanted.name, wanted.partitions as i32, TopicReplication::Fixed(replication));
+    let topic = wanted.settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+    let what = format!("topic {} could not be made", wanted.name);
+    let made = admin.create_topics([&topic], &options).await;
+    let made = made.map_err(|error| settings.unreached(&what, &error, admin.inner().context()))?;
+    match made.into_iter().next() {
+        // Another process was quicker.
+        None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
+        Some(Err((_, code))) => {
+            return Err(TopicError::Unfit(format!(
+                "{what} at {}: {code}. Make it yourself: kafka-topics.sh --create --topic {} --partitions {}{}",
+                settings.address(),
+                wanted.name,
+                wanted.partitions,
+                wanted.settings.iter().map(|(name, value)| format!(" --config {name}={value}")).collect::<String>()
+            )));
+        }
+    }
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = count(admin, settings, wanted.name)? {
+            info!(topic = wanted.name, partitions = found, "topic made");
+            check(admin, settings, wanted, found).await?;
+            return Ok(found);
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(TopicError::Unfit(format!(
+                "topic {} was made at {}, and is not there; see kafka-topics.sh --describe --topic {}",
+                wanted.name,
+                settings.address(),
+                wanted.name
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn check(
+    admin: &AdminClient<Told>,
+    settings: &TopicSettings,
+    wanted: &Wanted<'_>,
+    partitions: u32,
+) -> Result<(), TopicError> {
+    let Wanted { name, compacted, .. } = wanted;
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+    let what = format!("the settings of topic {name} could not be read");
+    let described = admin.describe_configs([&ResourceSpecifier::Topic(name)], &options).await;
+    let described = described.map_err(|error| settings.unreached(&what, &error, admin.inner().context()))?;
+    let resource = match described.into_iter().next() {
+        Some(Ok(resource)) => resource,
+        Some(Err(code)) => {
+            return Err(TopicError::Unfit(format!(
+                "{what} at {}: {code}; give the user of [topic.librdkafka] the right DescribeConfigs on it",
+                settings.address()
+            )));
+        }
+        None => return Err(TopicError::Unfit(format!("{what} at {}: the broker gave none", settings.address()))),
+    };
+    let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.clone()).unwrap_or_default();
+    let has = |word: &str| policy.split(',').any(|one| one.trim() == word);
+    let alter = |policy: &str| {
+        format!(
+            "kafka-configs.sh --bootstrap-server {} --alter --entity-type topics --entity-name {name} --add-config cleanup.policy={policy}",
+            settings.address()
+        )
+    };
+    match compacted {
+        false if has("compact") => Err(TopicError::Unfit(format!(
+            "topic {name} has cleanup.policy={policy}: compaction keeps the last change of a key only, and the history would \
+             lose the others. Mend it before changes are lost: {}",
+            alter("delete")
+        ))),
+        true if !has("compact") || has("delete") => Err(TopicError::Unfit(format!(
+            "topic {name} has cleanup.policy={policy}: in time the checkpoint would be deleted. Mend it: {}",
+            alter("compact")
+        ))),
+        true if partitions != 1 => Err(TopicError::Unfit(format!(
+            "topic {name} has {partitions} partitions, and has to have one: the last checkpoint could not be told. Delete it if \
+             it was made by hand and is empty, or name another [topic] name"
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,385 @@
+//! A member of the pipeline's consumer group: a lane for each partition that it is assigned.
+//!
+//! One thread polls; a partition's messages go to its lane's feed. A lane that has enough is paused, so that memory stays
+//! bounded. Offsets are kept where the history is; what is committed to Kafka is for who looks at the group's lag.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Message as _};
+use tracing::{debug, info, warn};
+
+use super::client::{Told, TopicSettings};
+use super::lane::{Feed, Lane, Message, Of, Reached};
+use super::schemas::Schemas;
+use super::sequence::{MOVE_HEADER, SCHEMA_HEADER, SEQUENCE_HEADER};
+use super::{TopicError, admin};
+use crate::civil::Zone;
+use crate::envelope::Decimals;
+use crate::envelope::read::Reader;
+use crate::event::{Position, Sides};
+
+/// Bytes of messages that wait in a lane's feed before it is paused, and below which it goes on.
+const WAITING_MAX: usize = 16 << 20;
+const WAITING_FEW: usize = 4 << 20;
+
+/// How long a poll waits for a message before paused lanes are looked at again.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How often offsets are said to the group.
+const SAY_OFFSETS: Duration = Duration::from_secs(1);
+
+/// What partitions are taken to, and where it keeps their positions. All calls come from the polling thread and may block.
+pub trait Lanes: Send + Sync {
+    /// A partition is assigned: where it goes on; none at its beginning.
+    ///
+    /// # Errors
+    /// It cannot be taken: the whole member ends.
+    fn begin(&self, partition: u32) -> Result<Option<Position>, TopicError>;
+
+    /// Takes its messages from now on.
+    fn run(&self, partition: u32, lane: Lane);
+
+    /// The partitions are no longer fed: returns when nothing of them is written any more.
+    fn end(&self, partitions: &[u32], how: Ending);
+
+    /// Whether a lane was kept from writing since this was asked last: its partition is, or was, another member's.
+    fn was_fenced(&self) -> bool;
+
+    /// How far each is that runs.
+    fn positions(&self) -> Vec<(u32, Position)>;
+}
+
+/// How a lane ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Behind the batch in hand: somebody else goes on there.
+    Now,
+    /// Behind all that it was fed.
+    Through,
+}
+
+/// How batches are made of messages.
+#[derive(Clone, Debug)]
+pub struct LaneSettings {
+    /// Whose wall clock times become.
+    pub zone: Zone,
+    pub batch_changes_max: usize,
+    pub batch_bytes_max: usize,
+    /// End a lane where its partition ends now.
+    pub to_end: bool,
+}
+
+/// A member of the group, until it is dropped.
+pub struct Group {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Group {
+    /// Joins. `ended` is called once, when the member has left by an error, or, of one that goes `to_end`, when all its
+    /// partitions have ended.
+    ///
+    /// # Errors
+    /// Broker or topics do not serve.
+    pub async fn join(
+        settings: &TopicSettings,
+        lane_settings: LaneSettings,
+        lanes: Arc<dyn Lanes>,
+        ended: impl FnOnce(Result<(), TopicError>) + Send + 'static,
+    ) -> Result<Self, TopicError> {
+        admin::see_to(settings).await?;
+        let to_end = lane_settings.to_end;
+        let assigned = Assigned {
+            told: Told::default(),
+            topic: settings.name.as_str().into(),
+            schemas: Arc::new(Schemas::new(settings)),
+            settings: lane_settings,
+            lanes,
+            fed: Mutex::default(),
+            failed: Mutex::default(),
+            assigned: Mutex::default(),
+        };
+        let consumer: BaseConsumer<Assigned> = settings.create_with(&settings.member(), assigned)?;
+        consumer
+            .subscribe(&[&settings.name])
+            .map_err(|error| TopicError::Unfit(format!("topic {} cannot be read: {error}", settings.name)))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, settings) = (stop.clone(), settings.clone());
+        let thread = thread::spawn(move || {
+            let polled = poll(&settings, &consumer, &stopped, to_end);
+            // Its lanes end before it leaves the group.
+            let how = if polled.is_ok() && to_end && !stopped.load(Ordering::Relaxed) {
+                Ending::Through
+            } else {
+                Ending::Now
+            };
+            consumer.context().end_all(how);
+            drop(consumer);
+            ended(polled);
+        });
+        Ok(Group { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic was printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn poll(
+    settings: &TopicSettings,
+    consumer: &BaseConsumer<Assigned>,
+    stop: &AtomicBool,
+    to_end: bool,
+) -> Result<(), TopicError> {
+    let context = consumer.context();
+    let mut said = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => context.feed(consumer, &message),
+            Some(Err(KafkaError::PartitionEOF(partition))) if to_end => drop(context.fed().remove(&(partition as u32))),
+            Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Err(error)) => check(settings, context, &error)?,
+            None => {}
+        }
+        if let Some(error) = context.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        if context.lanes.was_fenced() {
+            rejoin(consumer)?;
+        }
+        context.resume(consumer);
+        if said.elapsed() > SAY_OFFSETS {
+            say_offsets(consumer, CommitMode::Async);
+            said = Instant::now();
+        }
+        if to_end && !context.assigned().is_empty() && context.fed().is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Leaves and joins again: whatever is assigned then goes on where the history is by then.
+fn rejoin(consumer: &BaseConsumer<Assigned>) -> Result<(), TopicError> {
+    let context = consumer.context();
+    info!(topic = &*context.topic, "joining the group again");
+    context.end_all(Ending::Now);
+    consumer.unsubscribe();
+    consumer
+        .subscribe(&[&context.topic])
+        .map_err(|error| TopicError::Unfit(format!("topic {} cannot be read: {error}", context.topic)))
+}
+
+/// Whether an error of the consumer ends it.
+fn check(settings: &TopicSettings, context: &Assigned, error: &KafkaError) -> Result<(), TopicError> {
+    let topic = &settings.name;
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Err(TopicError::Stop(format!(
+            "topic {topic} does not hold the offset any more where the history goes on ({error}): its messages were deleted before they \
+             were applied. Begin a new history from a new topic"
+        ))),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Err(TopicError::Stop(format!("topic {topic} is not there any more: {error}")))
+        }
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::FencedInstanceId,
+        ) => Err(settings.unreached(&format!("topic {topic} cannot be read"), error, &context.told)),
+        Some(RDKafkaErrorCode::Fatal) => {
+            Err(TopicError::Stop(format!("the consumer of topic {topic} has failed: {error}")))
+        }
+        // The client finds a broker again by itself.
+        _ => {
+            debug!("kafka: {error}");
+            Ok(())
+        }
+    }
+}
+
+/// For who looks at the group's lag: nobody here reads them back.
+fn say_offsets(consumer: &BaseConsumer<Assigned>, mode: CommitMode) {
+    let context = consumer.context();
+    let mut list = TopicPartitionList::new();
+    for (partition, Position(text)) in context.lanes.positions() {
+        if let Ok(Reached { offset, .. }) = text.parse::<Reached>() {
+            let _ = list.add_partition_offset(&context.topic, partition as i32, Offset::Offset(offset as i64));
+        }
+    }
+    if list.count() > 0
+        && let Err(error) = consumer.commit(&list, mode)
+    {
+        debug!("offsets could not be said to the group: {error}");
+    }
+}
+
+/// What the polling thread knows of its partitions.
+struct Assigned {
+    told: Told,
+    topic: Arc<str>,
+    schemas: Arc<Schemas>,
+    settings: LaneSettings,
+    lanes: Arc<dyn Lanes>,
+    fed: Mutex<HashMap<u32, Fed>>,
+    failed: Mutex<Option<TopicError>>,
+    /// Partitions whose lanes have begun, and not been ended from here.
+    assigned: Mutex<BTreeSet<u32>>,
+}
+
+struct Fed {
+    feed: Feed,
+    is_paused: bool,
+}
+
+impl Assigned {
+    fn fed(&self) -> MutexGuard<'_, HashMap<u32, Fed>> {
+        self.fed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn assigned(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn feed(&self, consumer: &BaseConsumer<Assigned>, message: &BorrowedMessage<'_>) {
+        let partition = message.partition() as u32;
+        let mut fed = self.fed();
+        // One that is no longer ours, or has ended.
+        let Some(lane) = fed.get_mut(&partition) else { return };
+        let message = taken(message);
+        let bytes = message.bytes();
+        let waiting = lane.feed.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if lane.feed.messages.send(message).is_err() {
+            // The lane has ended by itself, and says why where it is waited for.
+            fed.remove(&partition);
+            return;
+        }
+        if waiting > WAITING_MAX && !lane.is_paused {
+            lane.is_paused = consumer.pause(&self.list([partition])).is_ok();
+        }
+    }
+
+    fn resume(&self, consumer: &BaseConsumer<Assigned>) {
+        for (partition, lane) in self.fed().iter_mut().filter(|(_, lane)| lane.is_paused) {
+            if lane.feed.waiting.load(Ordering::Relaxed) < WAITING_FEW {
+                lane.is_paused = consumer.resume(&self.list([*partition])).is_err();
+            }
+        }
+    }
+
+    fn list(&self, partitions: impl IntoIterator<Item = u32>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, partition as i32);
+        }
+        list
+    }
+
+    /// Begins lanes, and says where each goes on.
+    fn assign(&self, list: &mut TopicPartitionList) -> Result<(), TopicError> {
+        // The protocol is an eager one: whatever was assigned before is not any more, also where nobody said so.
+        self.end_all(Ending::Now);
+        let partitions: Vec<u32> = list.elements().iter().map(|element| element.partition() as u32).collect();
+        for partition in partitions {
+            let start = self.lanes.begin(partition)?;
+            let reached = match &start {
+                Some(Position(text)) => text.parse::<Reached>().map_err(TopicError::Stop)?,
+                None => Reached::default(),
+            };
+            let LaneSettings { zone, batch_changes_max, batch_bytes_max, .. } = self.settings.clone();
+            let of = Of {
+                topic: self.topic.clone(),
+                partition,
+                reader: Reader::new(zone, Decimals::default()),
+                schemas: self.schemas.clone(),
+                batch_changes_max,
+                batch_bytes_max,
+            };
+            let (lane, feed) = Lane::new(of, reached);
+            self.fed().insert(partition, Fed { feed, is_paused: false });
+            self.assigned().insert(partition);
+            info!(topic = &*self.topic, partition, offset = reached.offset, "a partition is assigned");
+            self.lanes.run(partition, lane);
+            let offset = if start.is_some() { Offset::Offset(reached.offset as i64) } else { Offset::Beginning };
+            let set = list.set_partition_offset(&self.topic, partition as i32, offset);
+            set.map_err(|error| TopicError::Stop(format!("topic {}, partition {partition}: {error}", self.topic)))?;
+        }
+        Ok(())
+    }
+
+    fn end_all(&self, how: Ending) {
+        self.fed().clear();
+        let running: Vec<u32> = std::mem::take(&mut *self.assigned()).into_iter().collect();
+        self.lanes.end(&running, how);
+    }
+
+    fn fail(&self, error: TopicError) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+fn taken(message: &BorrowedMessage<'_>) -> Message {
+    let header = |name: &str| {
+        let headers = message.headers()?;
+        let header = headers.iter().find(|header| header.key == name)?;
+        Some(String::from_utf8_lossy(header.value?).into_owned())
+    };
+    Message {
+        offset: message.offset() as u64,
+        value: message.payload().map(<[u8]>::to_vec),
+        sequence: header(SEQUENCE_HEADER),
+        schema: header(SCHEMA_HEADER),
+        sides: match header(MOVE_HEADER).as_deref() {
+            Some("leaves") => Sides::Before,
+            Some("arrives") => Sides::After,
+            _ => Sides::Both,
+        },
+    }
+}
+
+impl ClientContext for Assigned {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+        self.told.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.told.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Assigned {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let done = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => match self.assign(list) {
+                Ok(()) => consumer.assign(list),
+                Err(error) => {
+                    self.fail(error);
+                    consumer.unassign()
+                }
+            },
+            _ => {
+                let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+                info!(topic = &*self.topic, ?partitions, "partitions are given away");
+                self.end_all(Ending::Now);
+                consumer.unassign()
+            }
+        };
+        if let Err(error) = done {
+            warn!("kafka: the assignment could not be taken: {error}");
+        }
+    }
+}

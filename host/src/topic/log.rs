@@ -1,0 +1,128 @@
+//! The topic as what captured batches are appended to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{TopicError, TopicSettings, Writer};
+use crate::capture::{EventLog, LogError};
+use crate::civil::Zone;
+use crate::envelope::read::schema;
+use crate::envelope::{Decimals, Envelope, Event, Unwritten, Written};
+use crate::event::{Batch, Position, Snapshot, TableSchema};
+use crate::failure::Failure;
+use crate::rule::Plan;
+
+/// Events of batches, into a topic.
+pub struct TopicLog {
+    envelope: Envelope,
+    writer: Writer,
+    /// The tables of the last batch, each with its schema's hash.
+    schemas: Vec<(Arc<TableSchema>, String)>,
+    /// Hashes of those that this writer has sent.
+    sent: BTreeSet<String>,
+    /// Behind what was appended last.
+    position: Option<Position>,
+    has_begun: bool,
+}
+
+impl TopicLog {
+    /// `zone`: whose wall clock the batches show. For the rest see [`Writer::open`].
+    ///
+    /// # Errors
+    /// Broker, topics or checkpoint do not serve.
+    pub async fn open(settings: &TopicSettings, source: &str, zone: Zone) -> Result<Self, LogError> {
+        let writer = Writer::open(settings, source).await.map_err(|error| log_error(error, false))?;
+        let envelope = Envelope::new(&settings.pipeline, zone, Decimals::default());
+        let (schemas, sent) = (Vec::new(), BTreeSet::new());
+        Ok(TopicLog { envelope, writer, schemas, sent, position: None, has_begun: false })
+    }
+
+    /// Where the source goes on; none before the first commit of all.
+    pub fn start(&self) -> Option<Position> {
+        self.writer.position()
+    }
+}
+
+impl EventLog for TopicLog {
+    fn append(&mut self, batch: &Batch, plan: Option<&Plan>, position: &Position) -> Result<Written, LogError> {
+        if batch.snapshot == Some(Snapshot::Anew) {
+            self.take_back()?;
+        }
+        let begun = self.has_begun;
+        let failed = |error| log_error(error, begun);
+        if let Some(plan) = plan {
+            self.writer.keyed_by(&key_of(batch, plan)).map_err(failed)?;
+        }
+        self.writer.begin().map_err(failed)?;
+        self.meet(&batch.tables).map_err(failed)?;
+        let TopicLog { envelope, writer, schemas, .. } = self;
+        let send = |event: &Event<'_>| writer.send(event, &schemas[event.table as usize].1);
+        let written = envelope.events(batch, plan, send);
+        let written = written.map_err(|error| match error {
+            Unwritten::Value(text) => LogError::Stop(Failure::run(anyhow::anyhow!(text))),
+            Unwritten::Taker(error) => failed(error),
+        })?;
+        self.position = Some(position.clone());
+        Ok(written)
+    }
+
+    fn is_full(&self) -> bool {
+        self.writer.is_full()
+    }
+
+    fn commit(&mut self) -> Result<(), LogError> {
+        let Some(position) = self.position.take() else { return Ok(()) };
+        self.writer.commit(&position).map_err(|error| log_error(error, self.has_begun))?;
+        self.has_begun = true;
+        Ok(())
+    }
+}
+
+impl TopicLog {
+    /// The side topic gets each schema before the first message that names it, in the same transaction.
+    fn meet(&mut self, tables: &[Arc<TableSchema>]) -> Result<(), TopicError> {
+        for (number, table) in tables.iter().enumerate() {
+            if self.schemas.get(number).is_some_and(|(known, _)| known == table) {
+                continue;
+            }
+            let (hash, document) = schema::document(table);
+            if self.sent.insert(hash.clone()) {
+                self.writer.send_schema(&hash, &document)?;
+            }
+            self.schemas.truncate(number);
+            self.schemas.push((table.clone(), hash));
+        }
+        Ok(())
+    }
+
+    /// The snapshot begins anew: what is committed of it would come a second time.
+    fn take_back(&mut self) -> Result<(), LogError> {
+        if self.position.is_some() || self.has_begun {
+            self.writer.abort().map_err(|error| log_error(error, true))?;
+            return Err(LogError::Again("the rows of a table are read anew, which was interrupted".into()));
+        }
+        match self.writer.position() {
+            None => Ok(()),
+            Some(_) => Err(LogError::Stop(Failure::run(anyhow::anyhow!(
+                "the snapshot would have to begin anew, as a table is no longer cut as it was, and a part of its rows is in the \
+                 topic already. Restore the table's index and source.snapshot-mode, or name another [topic] name"
+            )))),
+        }
+    }
+}
+
+/// By their names, which are the same in every table.
+fn key_of(batch: &Batch, plan: &Plan) -> String {
+    let Some((table, planned)) = batch.tables.iter().zip(&plan.tables).next() else { return String::new() };
+    let names: Vec<&str> = planned.entity_key.iter().map(|&column| table.fields[column].name.as_str()).collect();
+    names.join(", ")
+}
+
+fn log_error(error: TopicError, begun: bool) -> LogError {
+    match error {
+        TopicError::Again(why) => LogError::Again(why),
+        TopicError::Usage(_) if !begun => LogError::Stop(Failure::usage(error)),
+        TopicError::Unfit(_) if !begun => LogError::Stop(Failure::outside(error)),
+        TopicError::Usage(_) | TopicError::Unfit(_) | TopicError::Stop(_) => LogError::Stop(Failure::run(error)),
+    }
+}

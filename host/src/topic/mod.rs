@@ -1,0 +1,54 @@
+//! The Kafka topic between capture and history, and its side topic. The only place that knows a Kafka client.
+//!
+//! ```text
+//! capture half: batch ──▶ [Writer] ──one transaction──▶ <topic> (a message an event), <topic>.capture (the checkpoint)
+//! apply half:   <topic> ──▶ [Group] ──a partition's messages──▶ [Lane], a source ──▶ batch
+//! ```
+//!
+//! [`Writer`] is opened once per run: it makes the topics where they are missing, fences every earlier writer of the
+//! pipeline, and looks whether the topic holds what the checkpoint says ([`continuity`]). Each message carries its
+//! [`Sequence`] in a header, by which a reader drops repeats and notices gaps.
+
+mod admin;
+mod client;
+mod continuity;
+mod document;
+mod group;
+mod lane;
+mod log;
+mod partition;
+mod producer;
+mod schemas;
+mod sequence;
+mod tail;
+mod writer;
+
+pub use client::{TopicSettings, is_ours};
+pub use document::Checkpoint;
+pub use group::{Ending, Group, LaneSettings, Lanes};
+pub use lane::Lane;
+pub use log::TopicLog;
+pub use partition::partition_of;
+pub use sequence::{SEQUENCE_HEADER, Sequence};
+pub use writer::{Limits, Writer};
+
+/// Each text names broker, topic and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// The broker or a topic cannot serve (not reached, refused, wrong settings, foreign records): before the first batch exit code 3, 1
+    /// afterwards.
+    #[error("{0}")]
+    Unfit(String),
+    /// What is configured does not go together with what the topic holds, or is no setting at all: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// Nothing of the open transaction is in the topic: open it again, and go on at its checkpoint.
+    #[error("{0}")]
+    Again(String),
+    /// Another process writes for this pipeline, or the topic has lost or gained records: exit code 1.
+    #[error("{0}")]
+    Stop(String),
+}
+
+/// Whatever happens, nothing waits for a broker longer than this without a word.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);

@@ -1,0 +1,102 @@
+//! A quick look at a topic while a test runs, by a client library: what is judged in the end is read by Kafka's own programs.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::Client;
+
+/// A broker is beside the test.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+impl Client {
+    fn consumer(&self) -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", self.address())
+            .set("group.id", "a test looks")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .create()
+            .expect("make a consumer")
+    }
+
+    /// The value of the last committed record of a topic's first partition; none where there is none, or no topic.
+    #[track_caller]
+    pub fn last_value(&self, topic: &str) -> Option<String> {
+        let consumer = self.consumer();
+        let (low, high) = match consumer.fetch_watermarks(topic, 0, ANSWER_MAX) {
+            Ok(ends) => ends,
+            Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition,
+            )) => return None,
+            Err(error) => panic!("look at {topic}: {error}"),
+        };
+        // Behind a record stands the mark that ends its transaction; taken back ones may lie there too.
+        let mut from = (high - 16).max(low);
+        loop {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, 0, Offset::Offset(from)).expect("a partition");
+            consumer.assign(&list).expect("assign");
+            let begun = Instant::now();
+            let mut last = None;
+            loop {
+                match consumer.poll(ANSWER_MAX) {
+                    Some(Ok(message)) => {
+                        last = message.payload().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                    }
+                    Some(Err(KafkaError::PartitionEOF(_))) => break,
+                    Some(Err(error)) => panic!("read {topic}: {error}"),
+                    None => assert!(begun.elapsed() < ANSWER_MAX, "nothing came of {topic}"),
+                }
+            }
+            if last.is_some() || from == low {
+                return last;
+            }
+            from = (from - 512).max(low);
+        }
+    }
+
+    /// Offsets that a topic's partitions have used, committed or not; 0 where there is no such topic.
+    #[track_caller]
+    pub fn offsets_used(&self, topic: &str, partitions: u32) -> u64 {
+        let mut uncommitted = ClientConfig::new();
+        uncommitted.set("bootstrap.servers", self.address()).set("group.id", "a test looks");
+        let consumer: BaseConsumer =
+            uncommitted.set("isolation.level", "read_uncommitted").create().expect("make a consumer");
+        let end = |partition: u32| match consumer.fetch_watermarks(topic, partition as i32, ANSWER_MAX) {
+            Ok((_, high)) => high as u64,
+            Err(_) => 0,
+        };
+        (0..partitions).map(end).sum()
+    }
+
+    /// A transaction of another producer, with a record in the topic's first partition, that stays open.
+    #[track_caller]
+    pub fn open_transaction(&self, topic: &str) -> OpenTransaction {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address()).set("transactional.id", "somebody");
+        let producer: BaseProducer = config.create().expect("make a producer");
+        producer.init_transactions(ANSWER_MAX).expect("begin transactions");
+        producer.begin_transaction().expect("begin a transaction");
+        let record = BaseRecord::to(topic).partition(0).key("somebody's").payload("record");
+        producer.send(record).map_err(|(error, _)| error).expect("send a record");
+        producer.flush(ANSWER_MAX).expect("the record arrives");
+        OpenTransaction(producer)
+    }
+}
+
+/// A producer within a transaction.
+pub struct OpenTransaction(BaseProducer);
+
+impl OpenTransaction {
+    #[track_caller]
+    pub fn abort(self) {
+        self.0.abort_transaction(ANSWER_MAX).expect("take the transaction back");
+    }
+}

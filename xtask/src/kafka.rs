@@ -1,0 +1,98 @@
+//! The Kafka broker of the tests, in `target/services/kafka`: its own artefacts from Maven's repository, run by a JDK.
+//!
+//! `bin/kafka CLASS ARGUMENT…` there runs one of its programs (`kafka.Kafka`, `org.apache.kafka.tools.consumer.ConsoleConsumer`)
+//! and replaces itself by it, so that its process is the broker's. `HINDSIGHT_TEST_KAFKA_HOME` names a distribution that is
+//! there already.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::{child, files, repository};
+
+/// A folder with `libs/*.jar`, as a distribution unpacks, instead of a download.
+const HOME: &str = "HINDSIGHT_TEST_KAFKA_HOME";
+
+const POM: &str = include_str!("kafka_pom.xml");
+
+/// What Debian calls them.
+const PACKAGES: [&str; 2] = ["openjdk-17-jdk-headless", "maven"];
+
+/// Sees to a broker that starts, and says which one it is.
+pub fn set_up() -> Result<String> {
+    let folder = repository::target().join("services/kafka");
+    fs::create_dir_all(&folder).with_context(|| format!("make folder {}", folder.display()))?;
+    // The processes of two checkouts may share the folder.
+    let lock = folder.join("lock");
+    let lock = fs::File::create(&lock).with_context(|| format!("write {}", lock.display()))?;
+    lock.lock().context("wait for another set-up")?;
+
+    if let Some(home) = std::env::var_os(HOME).filter(|home| !home.is_empty()) {
+        let home = fs::canonicalize(&home).with_context(|| format!("{HOME}: find {}", home.display()))?;
+        wrap(&folder, &format!("'{}'", home.join("libs").display().to_string().replace('\'', r"'\''")))?;
+        return version(&folder).with_context(|| format!("{HOME} = {} has no broker that starts", home.display()));
+    }
+    wrap(&folder, "\"$home\"/libs")?;
+    // Another list of artefacts is another broker.
+    let made_from = fs::read_to_string(folder.join("pom.xml")).unwrap_or_default();
+    if made_from == POM
+        && let Ok(version) = version(&folder)
+    {
+        return Ok(version);
+    }
+    let fetched = install().and_then(|()| fetch(&folder)).and_then(|()| version(&folder));
+    fetched.map_err(|error| {
+        anyhow!(
+            "no Kafka broker could be had for the tests: {error:#}\nUnpack a release (3.8 or newer) and set {HOME} to its folder; \
+             a JDK (17 or newer) must be on the PATH"
+        )
+    })
+}
+
+/// Java and Maven, where they are missing.
+fn install() -> Result<()> {
+    let answers = |program: &str, option: &str| child::answer(child::command(program).arg(option)).is_ok();
+    if answers("java", "-version") && answers("mvn", "--version") {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("java or mvn is missing, and only root installs packages: apt-get install {}", PACKAGES.join(" "));
+    }
+    child::answer(child::command("apt-get").args(["-q", "update"]))?;
+    let mut install = child::command("apt-get");
+    install.args(["-q", "-y", "--no-install-recommends", "install"]).args(PACKAGES);
+    child::answer(install.env("DEBIAN_FRONTEND", "noninteractive")).map(drop)
+}
+
+/// By way of another name: libraries that are there are whole.
+fn fetch(folder: &Path) -> Result<()> {
+    let new = folder.join("new");
+    files::remove_folder(&new)?;
+    files::write(&new.join("pom.xml"), POM.as_bytes())?;
+    let mut maven = child::command("mvn");
+    maven.args(["-q", "-B", "-f"]).arg(new.join("pom.xml"));
+    child::answer(maven.arg("dependency:copy-dependencies").arg("-DoutputDirectory=libs"))?;
+    let libraries = folder.join("libs");
+    files::remove_folder(&libraries)?;
+    fs::rename(new.join("libs"), &libraries).with_context(|| format!("move {}", new.join("libs").display()))?;
+    files::write(&folder.join("pom.xml"), POM.as_bytes())?;
+    files::remove_folder(&new)
+}
+
+fn wrap(folder: &Path, libraries: &str) -> Result<()> {
+    let script = format!(
+        "#!/bin/sh\n\
+         # Runs one of Kafka's programs, named by its class. Written by `cargo xtask setup`.\n\
+         home=$(CDPATH= cd -- \"$(dirname -- \"$0\")/..\" && pwd -P) || exit 1\n\
+         exec java ${{KAFKA_JAVA_OPTIONS-}} -cp {libraries}'/*' \"$@\"\n"
+    );
+    files::write_program(&folder.join("bin/kafka"), script.as_bytes()).map(drop)
+}
+
+/// The broker's program answers: the JDK and its libraries are whole.
+fn version(folder: &Path) -> Result<String> {
+    let text = child::answer(child::command(folder.join("bin/kafka")).args(["kafka.Kafka", "--version"]))?;
+    let version = text.lines().last().and_then(|line| line.split_whitespace().next());
+    Ok(format!("Kafka {}", version.context("the broker does not say its version")?))
+}
