@@ -74,8 +74,7 @@ pub async fn capture_parts(config: &Config, to: &Path, end: End) -> Outcome<Capt
     let rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
     let identity = source_identity(config);
     let events = Events::open(to, Origin { pipeline: &config.name, source: &identity, zone: Zone::UTC })?;
-    let in_utc = SourceConfig { zone: Zone::UTC, ..config.source.clone() };
-    let in_utc = Config { source: in_utc, ..config.clone() };
+    let in_utc = in_utc(config);
     // Another reader than `run`, and than a capture to another file.
     let place = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
     let reader = format!("{} capture {}", self::identity(config), place.display());
@@ -103,14 +102,19 @@ pub async fn topic_parts(config: &Config, topic: &TopicConfig, end: End) -> Resu
     let (component, version) = configured(config)?;
     let rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
     let log = TopicLog::open(&topic_settings(config, topic), &source_identity(config), Zone::UTC).await?;
-    let in_utc = SourceConfig { zone: Zone::UTC, ..config.source.clone() };
-    let in_utc = Config { source: in_utc, ..config.clone() };
+    let in_utc = in_utc(config);
     let start = log.start();
     // The same wherever it runs: two of them are one too many.
     let reader = format!("{} topic {} {}", config.name, topic.brokers.join(","), topic.name);
     let deciding = (version.clone(), limits(&config.rule.limits));
     let Opened { source, state, .. } = source(&in_utc, start.as_ref(), end, &reader, deciding).await?;
     Ok(TopicParts { source, source_state: state, rule: Box::new(rule), version, log, start })
+}
+
+/// Events are in UTC: whoever reads them applies the source's zone.
+fn in_utc(config: &Config) -> Config {
+    let source = SourceConfig { zone: Zone::UTC, ..config.source.clone() };
+    Config { source, ..config.clone() }
 }
 
 /// What a partition of the topic is taken to.
@@ -120,9 +124,13 @@ pub struct LaneParts {
     pub pipeline: Pipeline,
 }
 
-/// Loads the rule, and opens the history where the partition's checkpoint says.
-pub async fn lane_parts(config: &Config, topic: &TopicConfig, lane: LaneOf) -> Outcome<LaneParts> {
-    let (component, configured) = configured(config)?;
+/// Opens the history where the partition's checkpoint says. `configured`: the rule that the configuration names.
+pub async fn lane_parts(
+    config: &Config,
+    topic: &TopicConfig,
+    lane: LaneOf,
+    (component, configured): (Component, Arc<RuleVersion>),
+) -> Outcome<LaneParts> {
     let sink = Sqlite::open_lane(&config.sink.path, &config.sink.table, &config.name, lane);
     let mut sink: Box<dyn Sink> = Box::new(sink.map_err(|error| Failure::sink(error, false))?);
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;

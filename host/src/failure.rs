@@ -5,6 +5,7 @@ use std::fmt;
 use crate::rule::RuleError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
+use crate::topic::TopicError;
 
 /// An error on its way to `main`, which prints it once and exits with its code.
 #[derive(Debug)]
@@ -53,6 +54,15 @@ impl Failure {
         let exit = match &error {
             RuleError::Unfit(_) if !begun => Exit::Usage,
             RuleError::Unfit(_) | RuleError::Batch(_) | RuleError::Stop(_) => Exit::Run,
+        };
+        Failure { exit, error: error.into() }
+    }
+
+    pub fn topic(error: TopicError, begun: bool) -> Self {
+        let exit = match &error {
+            TopicError::Usage(_) if !begun => Exit::Usage,
+            TopicError::Unfit(_) | TopicError::Again(_) if !begun => Exit::Outside,
+            TopicError::Usage(_) | TopicError::Unfit(_) | TopicError::Again(_) | TopicError::Stop(_) => Exit::Run,
         };
         Failure { exit, error: error.into() }
     }

@@ -72,6 +72,14 @@ pub struct Status {
     pub paused: bool,
 }
 
+impl Status {
+    /// Before anything was read.
+    pub fn new(version: Arc<RuleVersion>, position: Option<Position>, paused: bool) -> Self {
+        let summary = Summary::default();
+        Status { summary, position, version, previous: None, tables: Vec::new(), plan: None, paused }
+    }
+}
+
 /// Sees what is decided.
 pub type Tap<'a> = &'a mut (dyn FnMut(&Batch, Option<&Plan>, &Checkpoint) -> Outcome<()> + Send);
 

@@ -7,9 +7,9 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 
-use crate::{child, files, repository};
+use crate::{apt, child, files, services};
 
 /// A folder with `libs/*.jar`, as a distribution unpacks, instead of a download.
 const HOME: &str = "HINDSIGHT_TEST_KAFKA_HOME";
@@ -21,15 +21,8 @@ const PACKAGES: [&str; 2] = ["openjdk-17-jdk-headless", "maven"];
 
 /// Sees to a broker that starts, and says which one it is.
 pub fn set_up() -> Result<String> {
-    let folder = repository::target().join("services/kafka");
-    fs::create_dir_all(&folder).with_context(|| format!("make folder {}", folder.display()))?;
-    // The processes of two checkouts may share the folder.
-    let lock = folder.join("lock");
-    let lock = fs::File::create(&lock).with_context(|| format!("write {}", lock.display()))?;
-    lock.lock().context("wait for another set-up")?;
-
-    if let Some(home) = std::env::var_os(HOME).filter(|home| !home.is_empty()) {
-        let home = fs::canonicalize(&home).with_context(|| format!("{HOME}: find {}", home.display()))?;
+    let (folder, _held) = services::hold("kafka")?;
+    if let Some(home) = services::given(HOME)? {
         wrap(&folder, &format!("'{}'", home.join("libs").display().to_string().replace('\'', r"'\''")))?;
         return version(&folder).with_context(|| format!("{HOME} = {} has no broker that starts", home.display()));
     }
@@ -56,13 +49,8 @@ fn install() -> Result<()> {
     if answers("java", "-version") && answers("mvn", "--version") {
         return Ok(());
     }
-    if !rustix::process::geteuid().is_root() {
-        bail!("java or mvn is missing, and only root installs packages: apt-get install {}", PACKAGES.join(" "));
-    }
-    child::answer(child::command("apt-get").args(["-q", "update"]))?;
-    let mut install = child::command("apt-get");
-    install.args(["-q", "-y", "--no-install-recommends", "install"]).args(PACKAGES);
-    child::answer(install.env("DEBIAN_FRONTEND", "noninteractive")).map(drop)
+    let missing = || format!("java or mvn is missing: apt-get install {}", PACKAGES.join(" "));
+    apt::install(|| Ok(PACKAGES.map(str::to_owned).to_vec())).with_context(missing)
 }
 
 /// By way of another name: libraries that are there are whole.

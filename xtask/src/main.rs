@@ -2,6 +2,7 @@
 //!
 //! Nothing here is part of the program: this sets up what the repository needs, builds, shows and tests it.
 
+mod apt;
 mod bench;
 mod child;
 mod demo;
@@ -14,6 +15,7 @@ mod mysql_packages;
 mod patches;
 mod plugins;
 mod repository;
+mod services;
 mod setup;
 mod stages;
 mod test;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::{child, files, mysql_packages, repository};
+use crate::{child, files, mysql_packages, services};
 
 const PROGRAMS: [&str; 3] = ["mysqld", "mysql", "mysqlbinlog"];
 
@@ -17,15 +17,8 @@ const HOME: &str = "HINDSIGHT_TEST_MYSQL_HOME";
 
 /// Sees to a server that starts, and says which one it is.
 pub fn set_up() -> Result<String> {
-    let folder = repository::target().join("services/mysql");
-    fs::create_dir_all(&folder).with_context(|| format!("make folder {}", folder.display()))?;
-    // The processes of two checkouts may share the folder.
-    let lock = folder.join("lock");
-    let lock = fs::File::create(&lock).with_context(|| format!("write {}", lock.display()))?;
-    lock.lock().context("wait for another set-up")?;
-
-    if let Some(home) = std::env::var_os(HOME).filter(|home| !home.is_empty()) {
-        let home = fs::canonicalize(&home).with_context(|| format!("{HOME}: find {}", home.display()))?;
+    let (folder, _held) = services::hold("mysql")?;
+    if let Some(home) = services::given(HOME)? {
         wrap(&folder, &|program| given(&home, program))?;
         return version(&folder).with_context(|| format!("{HOME} = {} has no server that starts", home.display()));
     }

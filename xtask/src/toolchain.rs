@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::child;
+use crate::{apt, child};
 
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -146,16 +146,12 @@ fn by_rustup() -> Result<Option<Toolchain>> {
 }
 
 fn by_apt() -> Result<Option<Toolchain>> {
-    if !rustix::process::geteuid().is_root() {
-        bail!("only root installs packages");
-    }
-    child::answer(child::command("apt-get").args(["-q", "update"]))?;
-    let listed = child::answer(child::command("apt-cache").args(["search", "--names-only", "^lld-[0-9]+$"]))?;
-    let lld = listed.lines().filter_map(|line| line.split_whitespace().next()).max_by_key(|name| numbers(name));
-    let lld = lld.context("apt knows no lld-N")?;
-    let mut install = child::command("apt-get");
-    install.args(["-q", "-y", "--no-install-recommends", "install"]).args(DEBIAN_PACKAGES).arg(lld);
-    child::answer(install.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    apt::install(|| {
+        let listed = child::answer(child::command("apt-cache").args(["search", "--names-only", "^lld-[0-9]+$"]))?;
+        let lld = listed.lines().filter_map(|line| line.split_whitespace().next()).max_by_key(|name| numbers(name));
+        let lld = lld.context("apt knows no lld-N")?;
+        Ok(DEBIAN_PACKAGES.iter().copied().chain([lld]).map(str::to_owned).collect())
+    })?;
     debian()?
         .map_or_else(|| Err(anyhow!("the packages hold no toolchain for {TARGET}")), |toolchain| Ok(Some(toolchain)))
 }

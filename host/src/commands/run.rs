@@ -11,7 +11,7 @@ use super::progress::{self, Progress};
 use super::signals::stop_on_signal;
 use super::{run_apply, run_capture};
 use crate::assemble::{self, Parts};
-use crate::cli::{Half, Run};
+use crate::cli::{self, Run};
 use crate::config::{Config, defaults};
 use crate::control::{Control, Port};
 use crate::event::Batch;
@@ -19,18 +19,18 @@ use crate::failure::{Failure, Outcome};
 use crate::history::Checkpoint;
 use crate::metrics::Metrics;
 use crate::output;
-use crate::pipeline::{self, Summary, Switches};
+use crate::pipeline::{self, Status, Summary, Switches};
 use crate::rule::Plan;
-use crate::source::TableFilter;
 use crate::source::mysql::End;
+use crate::source::{SourceState, TableFilter};
 use crate::swap::Manager;
 
 /// Runs to the source's end where it has one, or until SIGINT or SIGTERM (the batch in hand is finished first; a second signal ends at once, exit code 130).
 pub async fn run(config: &Config, args: &Run) -> Outcome<()> {
     match (&config.topic, args.only) {
         (None, None) => direct(config, args).await,
-        (Some(topic), Some(Half::Capture)) => run_capture::run(config, topic, args).await,
-        (Some(topic), Some(Half::Apply)) => run_apply::run(config, topic, args).await,
+        (Some(topic), Some(cli::Half::Capture)) => run_capture::run(config, topic, args).await,
+        (Some(topic), Some(cli::Half::Apply)) => run_apply::run(config, topic, args).await,
         (Some(_), None) => Err(Failure::usage(anyhow!(
             "both halves in one process are not built yet: start `hindsight run --only capture` and `hindsight run --only apply` with {}",
             config.file.display()
@@ -61,6 +61,32 @@ pub(super) async fn port(config: &Config, args: &Run) -> Outcome<Option<Port>> {
         )));
     }
     Ok(port)
+}
+
+/// What is behind the control port of a half, which exchanges no rule and reads no table again.
+pub(super) struct Half<'a> {
+    pub config: &'a Config,
+    pub started: Instant,
+    pub status: watch::Receiver<Status>,
+    pub source: watch::Receiver<SourceState>,
+    pub paused: watch::Sender<bool>,
+    pub metrics: Arc<Metrics>,
+    /// Why no rule is exchanged.
+    pub no_swap: &'static str,
+}
+
+impl Half<'_> {
+    /// Serves the port, where there is one.
+    pub fn serve(self, port: Option<Port>) -> Outcome<()> {
+        let Half { config, started, status, source, paused, metrics, no_swap } = self;
+        let Some(port) = port else { return Ok(()) };
+        let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
+        let (limits, time_zone) = (assemble::limits(&config.rule.limits), config.source.time_zone.clone());
+        let manager = Manager::new(limits, time_zone, status.clone(), mpsc::channel(1).0).refusing(no_swap);
+        let (pipeline, resnapshot) = (config.name.clone(), None);
+        port.serve(Control { pipeline, started, status, source, paused, manager, resnapshot, tables, metrics });
+        Ok(())
+    }
 }
 
 /// From source to history, in one process.

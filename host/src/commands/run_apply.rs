@@ -1,6 +1,6 @@
 //! `hindsight run --only apply`: from the topic into the history, a lane for each partition that the group gives to this process.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -12,19 +12,19 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::progress::Progress;
-use super::run::{self, report};
+use super::run::{self, Half, report};
 use super::signals::stop_on_signal;
 use crate::assemble::{self, LaneParts};
 use crate::cli;
 use crate::config::{Config, TopicConfig};
-use crate::control::Control;
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
+use crate::ledger::RuleVersion;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Exchange, Status, Summary, Switches};
+use crate::rule::Component;
 use crate::sink::{LaneOf, SinkError};
-use crate::source::{SourceState, TableFilter};
-use crate::swap::Manager;
+use crate::source::SourceState;
 use crate::topic::{Ending, Group, Lane, Lanes, TopicError};
 
 const NO_SWAP: &str = "with a topic, several processes decide: a rule is changed by the configuration and a restart of each; an exchange that \
@@ -40,40 +40,18 @@ pub async fn run(config: &Config, topic: &TopicConfig, args: &cli::Run) -> Outco
     let end = run::end(args);
     let settings = assemble::topic_settings(config, topic);
     // Before anything is asked of a broker.
-    let (_, version) = assemble::configured(config)?;
-    info!(pipeline = config.name, topic = topic.name, rule = %version, "applying");
+    let configured = assemble::configured(config)?;
+    info!(pipeline = config.name, topic = topic.name, rule = %configured.1, "applying");
 
-    let (status, standing) = watch::channel(Status {
-        summary: Summary::default(),
-        position: None,
-        version,
-        previous: None,
-        tables: Vec::new(),
-        plan: None,
-        paused: args.paused,
-    });
+    let (status, standing) = watch::channel(Status::new(configured.1.clone(), None, args.paused));
     let (paused, is_paused) = watch::channel(args.paused);
     let metrics = Arc::new(Metrics::new(&config.name));
     let mut stop = stop_on_signal();
     // Held until the end: without a control port nobody else does.
     let _held = paused.clone();
-    if let Some(port) = port {
-        let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
-        let limits = assemble::limits(&config.rule.limits);
-        let manager = Manager::new(limits, config.source.time_zone.clone(), standing.clone(), mpsc::channel(1).0);
-        let (_, source) = watch::channel(SourceState::Connected(format!("topic {}", topic.name)));
-        port.serve(Control {
-            pipeline: config.name.clone(),
-            started,
-            status: standing,
-            source,
-            paused,
-            manager: manager.refusing(NO_SWAP),
-            resnapshot: None,
-            tables,
-            metrics: metrics.clone(),
-        });
-    }
+    let (_, source) = watch::channel(SourceState::Connected(format!("topic {}", topic.name)));
+    let half = Half { config, started, status: standing, source, paused, metrics: metrics.clone(), no_swap: NO_SWAP };
+    half.serve(port)?;
     let progress = Progress::new();
     let at_edge = move |status: &Status| {
         progress.show(&status.summary);
@@ -83,25 +61,24 @@ pub async fn run(config: &Config, topic: &TopicConfig, args: &cli::Run) -> Outco
     let lanes = Arc::new(History {
         config: config.clone(),
         topic: topic.clone(),
+        configured,
         runtime: Handle::current(),
         paused: is_paused,
         failed,
         fenced: AtomicBool::new(false),
         turn: Arc::default(),
-        lanes: Mutex::default(),
-        before: Mutex::default(),
-        telling: Mutex::default(),
+        held: Mutex::default(),
         status,
         at_edge: Box::new(at_edge),
     });
     let (ended, mut has_ended) = mpsc::unbounded_channel();
     let tell = move |result| drop(ended.send(result));
     let group = Group::join(&settings, assemble::lane_settings(config, end), Arc::new(lanes.clone()), tell).await;
-    let group = group.map_err(|error| topic_failure(error, false))?;
+    let group = group.map_err(|error| Failure::topic(error, false))?;
     let outcome = tokio::select! {
         Ok(_) = stop.wait_for(|stop| *stop) => Ok(()),
         Some(failure) = failures.recv() => Err(failure),
-        Some(ended) = has_ended.recv() => ended.map_err(|error| topic_failure(error, lanes.has_begun())),
+        Some(ended) = has_ended.recv() => ended.map_err(|error| Failure::topic(error, lanes.held().summary().batches > 0)),
     };
     // Its lanes finish the batch in hand.
     tokio::task::block_in_place(|| drop(group));
@@ -109,36 +86,35 @@ pub async fn run(config: &Config, topic: &TopicConfig, args: &cli::Run) -> Outco
     if let Ok(failure) = failures.try_recv() {
         return Err(failure);
     }
-    let summary = lanes.summary();
+    let summary = lanes.held().summary();
     report(config, &summary, false, started.elapsed(), args.json.json);
     Ok(())
-}
-
-fn topic_failure(error: TopicError, begun: bool) -> Failure {
-    match error {
-        TopicError::Usage(_) if !begun => Failure::usage(error),
-        TopicError::Unfit(_) | TopicError::Again(_) if !begun => Failure::outside(error),
-        _ => Failure::run(error),
-    }
 }
 
 /// The history as what partitions are taken to: a pipeline of its own for each.
 struct History {
     config: Config,
     topic: TopicConfig,
+    /// What the configuration names; a lane's ledger may know better.
+    configured: (Component, Arc<RuleVersion>),
     runtime: Handle,
     paused: watch::Receiver<bool>,
     failed: mpsc::UnboundedSender<Failure>,
     /// A lane was kept from writing.
     fenced: AtomicBool,
     turn: Arc<tokio::sync::Mutex<()>>,
-    lanes: Mutex<HashMap<u32, Running>>,
-    /// What lanes did that are no longer here.
-    before: Mutex<Summary>,
-    telling: Mutex<()>,
-    /// Of all of them.
+    /// Also held while its figures are told: what is told only ever grows.
+    held: Mutex<Held>,
+    /// Of all lanes.
     status: watch::Sender<Status>,
     at_edge: Box<dyn Fn(&Status) + Send + Sync>,
+}
+
+/// The lanes by partition, and what others did that are no longer here.
+#[derive(Default)]
+struct Held {
+    lanes: BTreeMap<u32, Running>,
+    before: Summary,
 }
 
 /// A lane's pipeline.
@@ -153,42 +129,35 @@ struct Running {
     position: Option<Position>,
 }
 
-impl History {
-    fn lanes(&self) -> MutexGuard<'_, HashMap<u32, Running>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn has_begun(&self) -> bool {
-        self.summary().batches > 0
-    }
-
+impl Held {
     /// Of all lanes, also of those that are gone.
     fn summary(&self) -> Summary {
-        let mut all = self.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.lanes().values().for_each(|lane| all.add(&lane.summary));
+        let mut all = self.before.clone();
+        self.lanes.values().for_each(|lane| all.add(&lane.summary));
         all
     }
 
     /// How far each lane is, by partition.
-    fn reached(&self) -> Vec<(u32, Position)> {
-        let lanes = self.lanes();
-        let mut reached: Vec<(u32, Position)> =
-            lanes.iter().filter_map(|(partition, lane)| Some((*partition, lane.position.clone()?))).collect();
-        reached.sort_by_key(|(partition, _)| *partition);
-        reached
+    fn positions(&self) -> Vec<(u32, Position)> {
+        self.lanes.iter().filter_map(|(partition, lane)| Some((*partition, lane.position.clone()?))).collect()
+    }
+}
+
+impl History {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn observe(&self, partition: u32, now: Status) {
-        if let Some(lane) = self.lanes().get_mut(&partition) {
+        let mut held = self.held();
+        if let Some(lane) = held.lanes.get_mut(&partition) {
             lane.summary = now.summary.clone();
             lane.position.clone_from(&now.position);
         }
-        // What is told only ever grows: one lane tells at a time.
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let positions: Vec<String> =
-            self.reached().into_iter().map(|(partition, position)| format!("{partition}: {}", position.0)).collect();
+            held.positions().into_iter().map(|(partition, position)| format!("{partition}: {}", position.0)).collect();
         let position = (!positions.is_empty()).then(|| Position(positions.join(", ")));
-        let all = Status { summary: self.summary(), position, ..now };
+        let all = Status { summary: held.summary(), position, ..now };
         (self.at_edge)(&all);
         self.status.send_replace(all);
     }
@@ -198,20 +167,21 @@ impl Lanes for Arc<History> {
     fn begin(&self, partition: u32) -> Result<Option<Position>, TopicError> {
         let (number, n_lanes) = (partition, self.topic.partitions);
         let lane = LaneOf { number, n_lanes, turn: self.turn.clone() };
-        let parts = self.runtime.block_on(assemble::lane_parts(&self.config, &self.topic, lane));
+        let parts =
+            self.runtime.block_on(assemble::lane_parts(&self.config, &self.topic, lane, self.configured.clone()));
         let parts = parts.map_err(|failure| TopicError::Unfit(failure.to_string()))?;
         let position = parts.pipeline.start.clone();
         let (parts, start) = (Some(parts), position.clone());
         let (stop, _) = watch::channel(false);
         let running = Running { parts, stop, _exchanges: None, task: None, summary: Summary::default(), position };
-        self.lanes().insert(partition, running);
+        self.held().lanes.insert(partition, running);
         Ok(start)
     }
 
     fn run(&self, partition: u32, lane: Lane) {
         let history = self.clone();
-        let mut lanes = self.lanes();
-        let Some(running) = lanes.get_mut(&partition) else { return };
+        let mut held = self.held();
+        let Some(running) = held.lanes.get_mut(&partition) else { return };
         let Some(LaneParts { opening, mut sink, pipeline }) = running.parts.take() else { return };
         let (exchange, exchanges) = mpsc::channel(1);
         running._exchanges = Some(exchange);
@@ -240,24 +210,20 @@ impl Lanes for Arc<History> {
         }));
     }
 
-    fn end(&self, partitions: &[u32], how: Ending) {
-        let of = |partition: &u32| {
-            let mut lanes = self.lanes();
-            let lane = lanes.get_mut(partition)?;
-            Some((lane.stop.clone(), lane.task.take()))
-        };
-        let ending: Vec<_> = partitions.iter().filter_map(of).collect();
-        if how == Ending::Now {
-            for (stop, _) in &ending {
-                stop.send_replace(true);
+    fn end(&self, how: Ending) {
+        let tasks: Vec<JoinHandle<()>> = {
+            let mut held = self.held();
+            if how == Ending::Now {
+                held.lanes.values().for_each(|lane| _ = lane.stop.send_replace(true));
             }
-        }
-        for task in ending.into_iter().filter_map(|(_, task)| task) {
+            held.lanes.values_mut().filter_map(|lane| lane.task.take()).collect()
+        };
+        for task in tasks {
             self.runtime.block_on(task).expect("it only waits for the lane");
         }
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        for lane in partitions.iter().filter_map(|partition| self.lanes().remove(partition)) {
-            self.before.lock().unwrap_or_else(PoisonError::into_inner).add(&lane.summary);
+        let mut held = self.held();
+        for lane in std::mem::take(&mut held.lanes).into_values() {
+            held.before.add(&lane.summary);
         }
     }
 
@@ -266,6 +232,6 @@ impl Lanes for Arc<History> {
     }
 
     fn positions(&self) -> Vec<(u32, Position)> {
-        self.reached()
+        self.held().positions()
     }
 }

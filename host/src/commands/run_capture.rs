@@ -4,26 +4,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::captured::{Begun, Report};
 use super::progress::Progress;
-use super::run;
+use super::run::{self, Half};
 use super::signals::stop_on_signal;
 use crate::assemble::{self, TopicParts};
 use crate::capture::{self, Captured, Edge, LogError, Switches};
 use crate::cli;
 use crate::config::{Config, TopicConfig};
-use crate::control::Control;
-use crate::event::Position;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::ledger::RuleVersion;
 use crate::metrics::Metrics;
 use crate::pipeline::Status;
-use crate::source::{SourceState, TableFilter};
-use crate::swap::Manager;
+use crate::source::SourceState;
+use crate::source::mysql::End;
 
 /// The first wait before a topic is opened again that broke; each one more is twice as long, up to the second.
 const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
@@ -51,7 +48,7 @@ pub async fn run(config: &Config, topic: &TopicConfig, args: &cli::Run) -> Outco
         start = start.as_ref().map_or("the beginning", |position| position.0.as_str()),
         "capturing"
     );
-    let status = status_of(&parts.version, start.clone(), args.paused);
+    let status = Status::new(parts.version.clone(), start.clone(), args.paused);
     let (status, standing) = watch::channel(status);
     let (source_state, source_standing) = watch::channel(parts.source_state.borrow().clone());
     let (paused, is_paused) = watch::channel(args.paused);
@@ -59,22 +56,16 @@ pub async fn run(config: &Config, topic: &TopicConfig, args: &cli::Run) -> Outco
     let metrics = Arc::new(Metrics::new(&config.name));
     // Held until the end: without a control port nobody else does.
     let _held = paused.clone();
-    if let Some(port) = port {
-        let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
-        let limits = assemble::limits(&config.rule.limits);
-        let manager = Manager::new(limits, config.source.time_zone.clone(), standing.clone(), mpsc::channel(1).0);
-        port.serve(Control {
-            pipeline: config.name.clone(),
-            started,
-            status: standing,
-            source: source_standing,
-            paused,
-            manager: manager.refusing(NO_SWAP),
-            resnapshot: None,
-            tables,
-            metrics: metrics.clone(),
-        });
-    }
+    let half = Half {
+        config,
+        started,
+        status: standing,
+        source: source_standing,
+        paused,
+        metrics: metrics.clone(),
+        no_swap: NO_SWAP,
+    };
+    half.serve(port)?;
     let progress = Progress::new();
     let mut so_far = Captured::default();
     let captured = loop {
@@ -89,7 +80,7 @@ pub async fn run(config: &Config, topic: &TopicConfig, args: &cli::Run) -> Outco
                 position: edge.position.cloned(),
                 tables: edge.tables.to_vec(),
                 plan: edge.plan.cloned(),
-                ..status_of(&version, None, edge.paused)
+                ..Status::new(version.clone(), None, edge.paused)
             };
             metrics.observe(&now);
             status.send_replace(now);
@@ -121,16 +112,11 @@ pub async fn run(config: &Config, topic: &TopicConfig, args: &cli::Run) -> Outco
     Report { config, to: &to, captured: &captured, begun, elapsed: started.elapsed() }.print(args.json.json)
 }
 
-fn status_of(version: &Arc<RuleVersion>, position: Option<Position>, paused: bool) -> Status {
-    let (summary, version) = (Default::default(), version.clone());
-    Status { summary, position, version, previous: None, tables: Vec::new(), plan: None, paused }
-}
-
 /// Waits for the broker as long as it takes; none when it was told to stop.
 async fn open_again(
     config: &Config,
     topic: &TopicConfig,
-    end: crate::source::mysql::End,
+    end: End,
     mut stop: watch::Receiver<bool>,
 ) -> Outcome<Option<TopicParts>> {
     let mut wait = WAITS[0];

@@ -67,7 +67,7 @@ fn rule(mut keys: Keys<'_, '_>, folder: &Path) -> Option<RuleConfig> {
     let component = keys.require_text("component", "component = \"builtin:scd2-by-owner\", or a path to a component");
     let component = component.map(|(text, _)| ComponentPlace::parse(&text.value, folder));
     let settings = match keys.table("settings") {
-        Some(table) => settings(table, &mut keys),
+        Some(table) => settings("settings", table, &mut keys),
         None => Vec::new(),
     };
     let limits = match keys.table("limits") {
@@ -89,8 +89,8 @@ fn rule(mut keys: Keys<'_, '_>, folder: &Path) -> Option<RuleConfig> {
     Some(RuleConfig { component: component?, settings, limits })
 }
 
-/// A rule gets its settings as text; which names it knows, only the rule can say.
-fn settings(table: &Table, keys: &mut Keys<'_, '_>) -> Vec<(String, Text)> {
+/// Settings as text, under their own names; which of them are known, only who gets them can say. `key`: the table's.
+pub(super) fn settings(key: &str, table: &Table, keys: &mut Keys<'_, '_>) -> Vec<(String, Text)> {
     let mut settings = Vec::new();
     for entry in &table.entries {
         let plain = |value: String| Text { value, typed: None };
@@ -100,11 +100,7 @@ fn settings(table: &Table, keys: &mut Keys<'_, '_>) -> Vec<(String, Text)> {
             NodeValue::Float(number) => plain(number.to_string()),
             NodeValue::Boolean(flag) => plain(flag.to_string()),
             _ => {
-                keys.wrong_type::<()>(
-                    &format!("settings.{}", entry.key),
-                    &entry.node,
-                    "a string, a number or a boolean",
-                );
+                keys.wrong_type::<()>(&format!("{key}.{}", entry.key), &entry.node, "a string, a number or a boolean");
                 continue;
             }
         };

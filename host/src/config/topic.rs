@@ -1,6 +1,6 @@
 //! Reads `[topic]`: the Kafka topic between the two halves.
 
-use super::{TopicConfig, defaults};
+use super::{TopicConfig, defaults, sections};
 use crate::document::{Fault, Keys, NodeValue, OneText, Text};
 use crate::source::declared;
 use crate::topic;
@@ -13,12 +13,12 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
         && word != "entity"
     {
         let help = "write key = \"entity\", which is also what happens without it";
-        super::sections::not_built(&mut keys, node.span.clone(), "key = \"primary-key\"", help);
+        sections::not_built(&mut keys, node.span.clone(), "key = \"primary-key\"", help);
     }
     let mut partitions = defaults::TOPIC_PARTITIONS;
-    super::sections::count(&mut keys, "partitions", 1..=10_000, &mut partitions);
+    sections::count(&mut keys, "partitions", 1..=10_000, &mut partitions);
     let mut replication = 0;
-    super::sections::count(&mut keys, "replication", 1..=100, &mut replication);
+    sections::count(&mut keys, "replication", 1..=100, &mut replication);
     let compression = keys.word("compression", &["lz4", "none", "gzip", "snappy", "zstd"]);
     if let Some(columns) = keys.table("columns") {
         for entry in &columns.entries {
@@ -46,7 +46,7 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
 fn brokers(keys: &mut Keys<'_, '_>) -> Option<Vec<String>> {
     let texts = keys.texts("brokers", OneText::IsList)?;
     if texts.is_empty() {
-        super::sections::not_empty(keys, "brokers");
+        sections::not_empty(keys, "brokers");
     }
     let mut brokers = Vec::new();
     for (text, node) in texts {
@@ -80,28 +80,12 @@ fn name(keys: &mut Keys<'_, '_>) -> Option<String> {
 /// Settings of the client library by their own names; it says itself which it knows.
 fn librdkafka(keys: &mut Keys<'_, '_>) -> Vec<(String, Text)> {
     let Some(table) = keys.table("librdkafka") else { return Vec::new() };
-    let mut settings = Vec::new();
-    for entry in &table.entries {
-        let plain = |value: String| Text { value, typed: None };
-        let text = match &entry.node.value {
-            NodeValue::Text(text) => text.clone(),
-            NodeValue::Integer(number) => plain(number.to_string()),
-            NodeValue::Float(number) => plain(number.to_string()),
-            NodeValue::Boolean(flag) => plain(flag.to_string()),
-            _ => {
-                let name = format!("librdkafka.{}", entry.key);
-                keys.wrong_type::<()>(&name, &entry.node, "a string, a number or a boolean");
-                continue;
-            }
-        };
-        if topic::is_ours(&entry.key) {
-            let message = format!("`{}` of [topic.librdkafka] is not yours to set", entry.key);
-            let fault = Fault::new(entry.node.span.clone(), message)
-                .label("exactly once rests on it, or a key of [topic] says it")
-                .help(format!("remove `{}`", entry.key));
-            keys.faults.push(fault);
-        }
-        settings.push((entry.key.clone(), text));
+    for entry in table.entries.iter().filter(|entry| topic::is_ours(&entry.key)) {
+        let message = format!("`{}` of [topic.librdkafka] is not yours to set", entry.key);
+        let fault = Fault::new(entry.node.span.clone(), message)
+            .label("exactly once rests on it, or a key of [topic] says it")
+            .help(format!("remove `{}`", entry.key));
+        keys.faults.push(fault);
     }
-    settings
+    sections::settings("librdkafka", table, keys)
 }

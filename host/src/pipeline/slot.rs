@@ -35,15 +35,8 @@ pub struct Opening {
 impl Opening {
     /// Where the pipeline stands before it runs.
     pub fn status(&self, pipeline: &Pipeline, paused: bool) -> Status {
-        Status {
-            summary: Summary::default(),
-            position: pipeline.start.clone(),
-            version: self.version.clone(),
-            previous: self.previous.clone(),
-            tables: Vec::new(),
-            plan: None,
-            paused,
-        }
+        let new = Status::new(self.version.clone(), pipeline.start.clone(), paused);
+        Status { previous: self.previous.clone(), ..new }
     }
 }
 

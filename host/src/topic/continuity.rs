@@ -2,7 +2,6 @@
 //!
 //! It is looked at after every earlier writer of the pipeline was fenced: what is there now stays as it is.
 
-use std::fmt::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -185,9 +184,7 @@ impl Look<'_> {
             }
             if begun.elapsed() > PATIENCE {
                 let address = self.settings.address();
-                let mut text = String::new();
-                let _ = write!(
-                    text,
+                return Err(TopicError::Unfit(format!(
                     "topic {topic}, partition {partition} has an open transaction of another producer from offset {} on, for more than \
                      {} s: nothing behind it can be read. If its producer lives, end it; else the broker ends the transaction in \
                      time. One that hangs is found by kafka-transactions.sh --bootstrap-server {address} describe-producers --topic \
@@ -196,8 +193,7 @@ impl Look<'_> {
                     stable.high,
                     PATIENCE.as_secs(),
                     stable.high
-                );
-                return Err(TopicError::Unfit(text));
+                )));
             }
             if !said {
                 info!(topic, partition, "waiting for the end of a transaction that is open there");

@@ -3,7 +3,7 @@
 //! One thread polls; a partition's messages go to its lane's feed. A lane that has enough is paused, so that memory stays
 //! bounded. Offsets are kept where the history is; what is committed to Kafka is for who looks at the group's lag.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -48,8 +48,8 @@ pub trait Lanes: Send + Sync {
     /// Takes its messages from now on.
     fn run(&self, partition: u32, lane: Lane);
 
-    /// The partitions are no longer fed: returns when nothing of them is written any more.
-    fn end(&self, partitions: &[u32], how: Ending);
+    /// No partition is fed any more: returns when nothing of any is written any more.
+    fn end(&self, how: Ending);
 
     /// Whether a lane was kept from writing since this was asked last: its partition is, or was, another member's.
     fn was_fenced(&self) -> bool;
@@ -106,7 +106,7 @@ impl Group {
             lanes,
             fed: Mutex::default(),
             failed: Mutex::default(),
-            assigned: Mutex::default(),
+            has_lanes: AtomicBool::new(false),
         };
         let consumer: BaseConsumer<Assigned> = settings.create_with(&settings.member(), assigned)?;
         consumer
@@ -115,7 +115,7 @@ impl Group {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, settings) = (stop.clone(), settings.clone());
         let thread = thread::spawn(move || {
-            let polled = poll(&settings, &consumer, &stopped, to_end);
+            let polled = poll(&settings, &consumer, &stopped);
             // Its lanes end before it leaves the group.
             let how = if polled.is_ok() && to_end && !stopped.load(Ordering::Relaxed) {
                 Ending::Through
@@ -140,13 +140,9 @@ impl Drop for Group {
     }
 }
 
-fn poll(
-    settings: &TopicSettings,
-    consumer: &BaseConsumer<Assigned>,
-    stop: &AtomicBool,
-    to_end: bool,
-) -> Result<(), TopicError> {
+fn poll(settings: &TopicSettings, consumer: &BaseConsumer<Assigned>, stop: &AtomicBool) -> Result<(), TopicError> {
     let context = consumer.context();
+    let to_end = context.settings.to_end;
     let mut said = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         match consumer.poll(POLL) {
@@ -164,10 +160,10 @@ fn poll(
         }
         context.resume(consumer);
         if said.elapsed() > SAY_OFFSETS {
-            say_offsets(consumer, CommitMode::Async);
+            say_offsets(consumer);
             said = Instant::now();
         }
-        if to_end && !context.assigned().is_empty() && context.fed().is_empty() {
+        if to_end && context.has_lanes.load(Ordering::Relaxed) && context.fed().is_empty() {
             break;
         }
     }
@@ -213,7 +209,7 @@ fn check(settings: &TopicSettings, context: &Assigned, error: &KafkaError) -> Re
 }
 
 /// For who looks at the group's lag: nobody here reads them back.
-fn say_offsets(consumer: &BaseConsumer<Assigned>, mode: CommitMode) {
+fn say_offsets(consumer: &BaseConsumer<Assigned>) {
     let context = consumer.context();
     let mut list = TopicPartitionList::new();
     for (partition, Position(text)) in context.lanes.positions() {
@@ -222,7 +218,7 @@ fn say_offsets(consumer: &BaseConsumer<Assigned>, mode: CommitMode) {
         }
     }
     if list.count() > 0
-        && let Err(error) = consumer.commit(&list, mode)
+        && let Err(error) = consumer.commit(&list, CommitMode::Async)
     {
         debug!("offsets could not be said to the group: {error}");
     }
@@ -237,8 +233,8 @@ struct Assigned {
     lanes: Arc<dyn Lanes>,
     fed: Mutex<HashMap<u32, Fed>>,
     failed: Mutex<Option<TopicError>>,
-    /// Partitions whose lanes have begun, and not been ended from here.
-    assigned: Mutex<BTreeSet<u32>>,
+    /// Lanes have begun, and were not ended from here.
+    has_lanes: AtomicBool,
 }
 
 struct Fed {
@@ -249,10 +245,6 @@ struct Fed {
 impl Assigned {
     fn fed(&self) -> MutexGuard<'_, HashMap<u32, Fed>> {
         self.fed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn assigned(&self) -> MutexGuard<'_, BTreeSet<u32>> {
-        self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn feed(&self, consumer: &BaseConsumer<Assigned>, message: &BorrowedMessage<'_>) {
@@ -311,7 +303,7 @@ impl Assigned {
             };
             let (lane, feed) = Lane::new(of, reached);
             self.fed().insert(partition, Fed { feed, is_paused: false });
-            self.assigned().insert(partition);
+            self.has_lanes.store(true, Ordering::Relaxed);
             info!(topic = &*self.topic, partition, offset = reached.offset, "a partition is assigned");
             self.lanes.run(partition, lane);
             let offset = if start.is_some() { Offset::Offset(reached.offset as i64) } else { Offset::Beginning };
@@ -323,8 +315,8 @@ impl Assigned {
 
     fn end_all(&self, how: Ending) {
         self.fed().clear();
-        let running: Vec<u32> = std::mem::take(&mut *self.assigned()).into_iter().collect();
-        self.lanes.end(&running, how);
+        self.has_lanes.store(false, Ordering::Relaxed);
+        self.lanes.end(how);
     }
 
     fn fail(&self, error: TopicError) {

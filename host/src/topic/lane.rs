@@ -102,7 +102,7 @@ impl Lane {
     /// Whether this message is a repeat; a gap before it is an error.
     fn is_repeat(&mut self, message: &Message) -> Result<bool, SourceError> {
         let Of { topic, partition, .. } = &self.of;
-        let place = format!("topic {topic}, partition {partition}, offset {}", message.offset);
+        let place = Place { topic, partition: *partition, offset: message.offset };
         let Some(text) = &message.sequence else {
             return Err(SourceError::Stop(format!(
                 "{place}: a message without the header {SEQUENCE_HEADER}: somebody else writes this topic, and its order cannot be \
@@ -145,17 +145,17 @@ impl Source for Lane {
                     Err(_) => break,
                 },
             };
-            let schema = message.schema.clone().unwrap_or_default();
-            if !self.of.reader.has_turned_to(&schema) && message.value.is_some() {
+            let schema = message.schema.as_deref().unwrap_or_default();
+            if !self.of.reader.has_turned_to(schema) && message.value.is_some() {
                 if batch.as_ref().is_some_and(|batch| !batch.changes.is_empty()) {
                     self.held = Some(message);
                     break;
                 }
-                self.turn_to(&schema, message.offset).await?;
+                self.turn_to(schema, message.offset).await?;
                 batch = None;
             }
             self.waiting.fetch_sub(message.bytes(), Ordering::Relaxed);
-            self.take(&message, &schema, &mut batch)?;
+            self.take(&message, schema, &mut batch)?;
             if batch.as_ref().is_some_and(|batch| self.is_full(batch)) {
                 break;
             }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{TopicError, TopicSettings, Writer};
+use super::writer::Writer;
+use super::{TopicError, TopicSettings};
 use crate::capture::{EventLog, LogError};
 use crate::civil::Zone;
 use crate::envelope::read::schema;
@@ -121,8 +122,6 @@ fn key_of(batch: &Batch, plan: &Plan) -> String {
 fn log_error(error: TopicError, begun: bool) -> LogError {
     match error {
         TopicError::Again(why) => LogError::Again(why),
-        TopicError::Usage(_) if !begun => LogError::Stop(Failure::usage(error)),
-        TopicError::Unfit(_) if !begun => LogError::Stop(Failure::outside(error)),
-        TopicError::Usage(_) | TopicError::Unfit(_) | TopicError::Stop(_) => LogError::Stop(Failure::run(error)),
+        error => LogError::Stop(Failure::topic(error, begun)),
     }
 }

@@ -1,13 +1,13 @@
 //! The Kafka topic between capture and history, and its side topic. The only place that knows a Kafka client.
 //!
 //! ```text
-//! capture half: batch ──▶ [Writer] ──one transaction──▶ <topic> (a message an event), <topic>.capture (the checkpoint)
-//! apply half:   <topic> ──▶ [Group] ──a partition's messages──▶ [Lane], a source ──▶ batch
+//! capture half: batch ──▶ writer ──one transaction──▶ <topic> (a message an event), <topic>.capture (the checkpoint)
+//! apply half:   <topic> ──▶ group ──a partition's messages──▶ lane, a source ──▶ batch
 //! ```
 //!
-//! [`Writer`] is opened once per run: it makes the topics where they are missing, fences every earlier writer of the
-//! pipeline, and looks whether the topic holds what the checkpoint says ([`continuity`]). Each message carries its
-//! [`Sequence`] in a header, by which a reader drops repeats and notices gaps.
+//! `writer` is opened once per run: it makes the topics where they are missing, fences every earlier writer of the
+//! pipeline, and looks whether the topic holds what the checkpoint says (`continuity`). Each message carries its
+//! sequence in a header, by which a reader drops repeats and notices gaps.
 
 mod admin;
 mod client;
@@ -24,13 +24,9 @@ mod tail;
 mod writer;
 
 pub use client::{TopicSettings, is_ours};
-pub use document::Checkpoint;
 pub use group::{Ending, Group, LaneSettings, Lanes};
 pub use lane::Lane;
 pub use log::TopicLog;
-pub use partition::partition_of;
-pub use sequence::{SEQUENCE_HEADER, Sequence};
-pub use writer::{Limits, Writer};
 
 /// Each text names broker, topic and what to do.
 #[derive(Debug, thiserror::Error)]

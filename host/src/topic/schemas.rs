@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use rdkafka::Message;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::BorrowedMessage;
 
 use super::client::{Isolation, Told, TopicSettings, ends};
@@ -35,7 +35,6 @@ impl Schemas {
         let side = settings.side();
         let consumer: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Committed))?;
         let of_side = ends(&consumer, &side, 0).map_err(|error| {
-            use rdkafka::consumer::Consumer;
             settings.unreached(&format!("topic {side} could not be looked at"), &error, consumer.context())
         })?;
         let key = format!("{SCHEMA_KEY}{hash}");

@@ -8,7 +8,7 @@ mod sql;
 use std::collections::HashMap;
 
 use crate::oracle::{Change, Op, Row};
-pub use sql::write_transactions;
+pub use sql::{play, served, write_transactions};
 
 /// The table that the load writes.
 pub const SCHEMA: &str = "\

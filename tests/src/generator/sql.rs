@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::{Load, NOT_NULL, SECOND_US, Statement, Transaction, id};
+use super::{Load, NOT_NULL, SCHEMA, SECOND_US, Statement, Transaction, id};
+use crate::mysql::Mysql;
 use crate::oracle::Row;
 use crate::wall_clock;
 
@@ -31,6 +32,23 @@ pub fn write_transactions(
         }
     }
     writeln!(out, "{packet}DO 0;$$\nDELIMITER ;")
+}
+
+/// A server with the reference table, and an account that reads it.
+#[track_caller]
+pub fn served() -> Mysql {
+    let server = Mysql::start(&[]);
+    server.sql(SCHEMA);
+    server.add_reader();
+    server
+}
+
+/// Makes these transactions on a server, behind those that were made before.
+#[track_caller]
+pub fn play(server: &Mysql, transactions: &[Transaction]) {
+    server
+        .feed(|client| write_transactions(transactions, client))
+        .unwrap_or_else(|error| panic!("play the load: {error}"));
 }
 
 impl Transaction {

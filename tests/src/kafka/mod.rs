@@ -8,6 +8,7 @@ mod programs;
 
 use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
@@ -41,7 +42,7 @@ log.cleaner.dedupe.buffer.size=16777216
 auto.create.topics.enable=false
 ";
 
-/// Quick to start, small; a broker of a bench takes the JVM's own choice.
+/// Quick to start, small.
 const SMALL: &str = "-Xms128m -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto";
 
 /// A running broker.
@@ -55,17 +56,11 @@ impl Broker {
     /// Starts a broker and waits until it serves. `lines`: of its server.properties.
     #[track_caller]
     pub fn start(lines: &[&str]) -> Self {
-        Self::start_with(lines, SMALL)
-    }
-
-    /// The same by the JVM's options.
-    #[track_caller]
-    pub fn start_with(lines: &[&str], java: &str) -> Self {
         let mut refused = String::new();
         for _ in 0..ports::TRIED_MAX {
             let folder = tempfile::tempdir().expect("make a temporary folder");
             let port = write_properties(&folder, lines);
-            let process = programs::broker(folder.path(), java).stdin(Stdio::null()).spawn().expect("run the broker");
+            let process = programs::broker(folder.path(), SMALL).stdin(Stdio::null()).spawn().expect("run the broker");
             let mut broker = Broker { folder, process, port };
             match broker.wait_until_it_serves(0) {
                 Ok(()) => return broker,
@@ -116,21 +111,30 @@ impl Broker {
     }
 
     fn wait_until_it_serves(&mut self, logged: usize) -> Result<(), String> {
-        let begun = Instant::now();
-        loop {
-            let log = self.log();
-            if log.get(logged..).is_some_and(|new| new.contains("Kafka Server started")) {
-                return Ok(());
-            }
-            if self.process.try_wait().expect("look at the broker").is_some() || begun.elapsed() > START_MAX {
-                return Err(log);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_until_it_serves(&mut self.process, self.folder.path(), logged)
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("broker.log")).unwrap_or_default()
+        log_of(self.folder.path())
+    }
+}
+
+fn log_of(folder: &Path) -> String {
+    fs::read_to_string(folder.join("broker.log")).unwrap_or_default()
+}
+
+/// `logged`: bytes of the log that are an earlier process's. The error is the log.
+fn wait_until_it_serves(process: &mut Child, folder: &Path, logged: usize) -> Result<(), String> {
+    let begun = Instant::now();
+    loop {
+        let log = log_of(folder);
+        if log.get(logged..).is_some_and(|new| new.contains("Kafka Server started")) {
+            return Ok(());
+        }
+        if process.try_wait().expect("look at the broker").is_some() || begun.elapsed() > START_MAX {
+            return Err(log);
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -155,12 +159,8 @@ pub fn shared() -> Client {
         let folder = tempfile::tempdir().expect("make a temporary folder");
         let port = write_properties(&folder, &[]);
         let mut process = watched(programs::broker(folder.path(), SMALL), folder.path());
-        let begun = Instant::now();
-        let log = || fs::read_to_string(folder.path().join("broker.log")).unwrap_or_default();
-        while !log().contains("Kafka Server started") {
-            let ended = process.try_wait().expect("look at the broker").is_some();
-            assert!(!ended && begun.elapsed() < START_MAX, "the shared broker did not start:\n{}", log());
-            thread::sleep(Duration::from_millis(20));
+        if let Err(log) = wait_until_it_serves(&mut process, folder.path(), 0) {
+            panic!("the shared broker did not start:\n{log}");
         }
         Shared { port, _process: process, _folder: folder.keep() }
     });
@@ -171,11 +171,11 @@ pub fn shared() -> Client {
 struct Shared {
     port: u16,
     _process: Child,
-    _folder: std::path::PathBuf,
+    _folder: PathBuf,
 }
 
 /// Under a shell that ends the program and removes its folder as soon as nobody holds the other end of its input.
-fn watched(program: Command, folder: &std::path::Path) -> Child {
+fn watched(program: Command, folder: &Path) -> Child {
     let mut shell = Command::new("sh");
     shell.args([
         "-c",

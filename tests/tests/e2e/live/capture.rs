@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hindsight_tests::captured::{assert_events, wanted};
 use hindsight_tests::dump;
-use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
+use hindsight_tests::generator::{Load, Transaction, play, served};
 use hindsight_tests::live::{Live, Reached, WAIT_MAX};
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::Change;
@@ -21,13 +21,6 @@ const BATCH: usize = 60;
 
 const KILLS: usize = 24;
 
-fn server() -> Mysql {
-    let server = Mysql::start(&[]);
-    server.sql(SCHEMA);
-    server.add_reader();
-    server
-}
-
 /// A load of which every fifth transaction is larger than a batch.
 fn load(seed: u64, changes: usize) -> Vec<Transaction> {
     let all: Vec<Transaction> =
@@ -39,13 +32,6 @@ fn load(seed: u64, changes: usize) -> Vec<Transaction> {
     all.chunks(BATCH / 3 + 4).flat_map(with_a_large_one).collect()
 }
 
-#[track_caller]
-fn play(server: &Mysql, transactions: &[Transaction]) {
-    server
-        .feed(|client| write_transactions(transactions, client))
-        .unwrap_or_else(|error| panic!("play the load: {error}"));
-}
-
 /// The server's own account of all that it has logged.
 #[track_caller]
 fn account(server: &Mysql) -> Vec<Change> {
@@ -54,7 +40,7 @@ fn account(server: &Mysql) -> Vec<Change> {
 
 #[test]
 fn a_captured_file_is_the_servers_own_account() {
-    let server = server();
+    let server = served();
     let transactions = load(61, 6_000);
     play(&server, &transactions);
     let changes = account(&server);
@@ -105,7 +91,7 @@ fn rekeys(change: &Change) -> bool {
 
 #[test]
 fn each_event_stands_once_after_kills_and_cuts_at_every_kind_of_place() {
-    let server = server();
+    let server = served();
     let transactions = load(67, 24_000);
     let place = Live { batch: BATCH, ..Live::of(&server) }.place();
     let (mut inside, mut within_transaction) = (0, 0);
@@ -184,7 +170,7 @@ fn spin(moment: Duration) {
 #[test]
 fn run_writes_what_it_decides_also_after_kills_and_the_table_is_the_oracles() {
     const POINTS: [&str; 4] = ["sink.begin", "sink.checkpoint", "sink.rows", "sink.committed"];
-    let server = server();
+    let server = served();
     play(&server, &load(71, 6_000));
     let changes = account(&server);
     for rule in [Rule::ByOwner, Rule::CountChanges] {
@@ -214,7 +200,7 @@ fn run_writes_what_it_decides_also_after_kills_and_the_table_is_the_oracles() {
 
 #[test]
 fn a_file_that_cannot_go_on_is_refused_by_name() {
-    let server = server();
+    let server = served();
     let transactions = load(73, 400);
     let (first, second) = transactions.split_at(transactions.len() / 2);
     play(&server, first);

@@ -8,7 +8,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
+use hindsight_tests::generator::{Load, SCHEMA, Transaction, served, write_transactions};
 use hindsight_tests::live::{Live, Reached, Running, WAIT_MAX};
 use hindsight_tests::mysql::{Client, Mysql, OUTLIVES_KILLS, transactions};
 use hindsight_tests::oracle::{self, Change};
@@ -122,9 +122,7 @@ fn both_tables_survive_fifty_kills_of_the_program_and_five_of_the_server() {
 #[test]
 fn a_live_batch_done_twice_on_purpose_is_seen_by_count_changes() {
     let load = Load { seed: 41, changes: 3_000, owners: 100, ..Load::default() };
-    let server = Mysql::start(&[]);
-    server.sql(SCHEMA);
-    server.add_reader();
+    let server = served();
     server.feed(|client| load.write_sql(client)).unwrap_or_else(|error| panic!("play the load: {error}"));
     let place = Live { rule: Rule::CountChanges, batch: 100, ..Live::of(&server) }.place();
     let mut twice = place.0.command(&["run", "--json", "--to-end"]);

@@ -4,18 +4,16 @@
 
 use std::time::Duration;
 
-use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
+use hindsight_tests::generator::{Load, Transaction, served, write_transactions};
 use hindsight_tests::live::Live;
-use hindsight_tests::mysql::{Mysql, READER};
+use hindsight_tests::mysql::READER;
 use hindsight_tests::oracle::Change;
 use hindsight_tests::pipeline::Rule;
 use hindsight_tests::proxy::{Pieces, Proxy};
 
 #[test]
 fn transactions_that_come_in_pieces_are_taken_whole_while_they_are_written() {
-    let server = Mysql::start(&[]);
-    server.sql(SCHEMA);
-    server.add_reader();
+    let server = served();
     let load = Load { seed: 31, changes: 40_000, owners: 1_000, ..Load::default() };
     // A few small ones, then one of about two thousand changes.
     let all: Vec<Transaction> = load.transactions().collect();

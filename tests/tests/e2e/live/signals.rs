@@ -2,18 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use hindsight_tests::generator::{Load, SCHEMA};
+use hindsight_tests::generator::{Load, served};
 use hindsight_tests::live::Live;
-use hindsight_tests::mysql::Mysql;
 use hindsight_tests::pipeline::Rule;
 use hindsight_tests::program::signal;
 use rusqlite::{Connection, TransactionBehavior};
 
 #[test]
 fn a_signal_in_the_midst_of_a_backlog_ends_well_and_loses_nothing_and_a_second_one_ends_at_once() {
-    let server = Mysql::start(&[]);
-    server.sql(SCHEMA);
-    server.add_reader();
+    let server = served();
     let load = Load { seed: 23, changes: 20_000, owners: 500, ..Load::default() };
     server.feed(|client| load.write_sql(client)).unwrap_or_else(|error| panic!("play the load: {error}"));
     let places =

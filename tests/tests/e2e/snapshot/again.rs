@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 
 use hindsight_tests::events;
-use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
+use hindsight_tests::generator::{Load, SCHEMA, Transaction, play};
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::{self, Event, HistoryTable, OnOwnerChange, Op};
@@ -34,9 +34,7 @@ fn a_history_whose_position_was_purged_ends_as_the_oracle_says_closed_and_delete
     let server = Mysql::start(&[]);
     server.sql(&format!("{SCHEMA} CREATE INDEX owner_id ON shop.item_assets (owner_id);"));
     server.add_reader();
-    let play = |some: &[Transaction]| {
-        server.feed(|client| write_transactions(some, client)).unwrap_or_else(|error| panic!("play a part: {error}"))
-    };
+    let play = |some: &[Transaction]| play(&server, some);
     play(part(0, 4));
     let place = Live::of(&server).place();
     assert_eq!(place.run_with_events().output().expect("run hindsight").status.code(), Some(0));

@@ -4,10 +4,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
+use hindsight_tests::generator::{Load, Transaction, play, served};
 use hindsight_tests::kafka;
 use hindsight_tests::live::{Live, Running, WAIT_MAX};
-use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::{self, Change};
 use hindsight_tests::pipeline::{Place, Rule, differences};
 use hindsight_tests::say::say;
@@ -22,20 +21,8 @@ const POINTS: [&str; 4] = ["sink.begin", "sink.checkpoint", "sink.rows", "sink.c
 
 const KILLS: usize = 12;
 
-fn server() -> Mysql {
-    let server = Mysql::start(&[]);
-    server.sql(SCHEMA);
-    server.add_reader();
-    server
-}
-
 fn load(seed: u64, changes: usize) -> Vec<Transaction> {
     Load { seed, changes, owners: changes as u64 / 20, ..Load::default() }.transactions().collect()
-}
-
-fn play(server: &Mysql, transactions: &[Transaction]) {
-    let played = server.feed(|client| write_transactions(transactions, client));
-    played.unwrap_or_else(|error| panic!("play the load: {error}"));
 }
 
 fn list(transactions: &[Transaction]) -> Vec<Change> {
@@ -61,7 +48,7 @@ fn start(place: &Place, half: &str, point: Option<&str>) -> Running {
 
 #[test]
 fn the_table_is_the_oracles_by_way_of_a_topic() {
-    let server = server();
+    let server = served();
     let transactions = load(307, 6_000);
     let (first, second) = transactions.split_at(transactions.len() / 2);
     let topic = Topic::on(kafka::shared());
@@ -84,7 +71,7 @@ fn the_table_is_the_oracles_by_way_of_a_topic() {
 
 #[test]
 fn kills_of_the_apply_half_lose_and_double_nothing() {
-    let server = server();
+    let server = served();
     let transactions = load(311, 8_000);
     play(&server, &transactions);
     let topic = Topic::on(kafka::shared());
@@ -113,7 +100,7 @@ fn kills_of_the_apply_half_lose_and_double_nothing() {
 /// One process, three, two, while changes come: each partition has one lane at a time, and the table is the oracle's.
 #[test]
 fn processes_share_the_partitions_and_take_them_over() {
-    let server = server();
+    let server = served();
     let transactions = load(313, 9_000);
     let topic = Topic::on(kafka::shared());
     let section = topic.section() + QUICK;
@@ -158,7 +145,7 @@ fn processes_share_the_partitions_and_take_them_over() {
 /// A batch that is decided and committed twice on purpose is seen.
 #[test]
 fn a_batch_done_twice_is_seen() {
-    let server = server();
+    let server = served();
     let transactions = load(317, 600);
     play(&server, &transactions);
     let topic = Topic::on(kafka::shared());

@@ -1,6 +1,6 @@
 //! What the capture half writes when nothing goes wrong, and what it refuses.
 
-use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
+use hindsight_tests::generator::{Load, Transaction, play, served};
 use hindsight_tests::kafka;
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
@@ -11,13 +11,10 @@ use hindsight_tests::topic::{PARTITIONS, Topic};
 const CAPTURE: [&str; 5] = ["run", "--only", "capture", "--to-end", "--json"];
 
 fn played(seed: u64, changes: usize) -> (Mysql, Vec<Change>) {
-    let server = Mysql::start(&[]);
-    server.sql(SCHEMA);
-    server.add_reader();
+    let server = served();
     let load = Load { seed, changes, owners: changes as u64 / 20, ..Load::default() };
     let transactions: Vec<Transaction> = load.transactions().collect();
-    let played = server.feed(|client| write_transactions(&transactions, client));
-    played.unwrap_or_else(|error| panic!("play the load: {error}"));
+    play(&server, &transactions);
     let changes = transactions.iter().flat_map(Transaction::changes).collect();
     (server, changes)
 }

@@ -1,7 +1,7 @@
 //! The side topic lost, cut, older, or behind somebody's open transaction; the change topic cut, grown, written by others:
 //! the capture half stops by name, or goes on where that is proven to be right.
 
-use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
+use hindsight_tests::generator::{Load, Transaction, play, served};
 use hindsight_tests::kafka;
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
@@ -22,9 +22,7 @@ struct Scene {
 impl Scene {
     /// Half of a load is in the topic, half is still to be written.
     fn new(seed: u64) -> Self {
-        let server = Mysql::start(&[]);
-        server.sql(SCHEMA);
-        server.add_reader();
+        let server = served();
         let mut transactions: Vec<Transaction> =
             Load { seed, changes: 400, owners: 20, ..Load::default() }.transactions().collect();
         let later = transactions.split_off(transactions.len() / 2);
@@ -38,8 +36,7 @@ impl Scene {
     }
 
     fn play(&mut self, transactions: Vec<Transaction>) {
-        let played = self.server.feed(|client| write_transactions(&transactions, client));
-        played.unwrap_or_else(|error| panic!("play the load: {error}"));
+        play(&self.server, &transactions);
         self.written.extend(transactions.iter().flat_map(Transaction::changes));
     }
 

@@ -1,0 +1,24 @@
+//! Where the servers of the tests live: a folder each below the target folder, and a variable that names one that is there.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::repository;
+
+/// A service's folder, held: the processes of two checkouts may share it.
+pub fn hold(name: &str) -> Result<(PathBuf, File)> {
+    let folder = repository::target().join("services").join(name);
+    fs::create_dir_all(&folder).with_context(|| format!("make folder {}", folder.display()))?;
+    let lock = folder.join("lock");
+    let lock = File::create(&lock).with_context(|| format!("write {}", lock.display()))?;
+    lock.lock().context("wait for another set-up")?;
+    Ok((folder, lock))
+}
+
+/// The folder that a variable names, where it is set.
+pub fn given(variable: &str) -> Result<Option<PathBuf>> {
+    let home = std::env::var_os(variable).filter(|home| !home.is_empty());
+    home.map(|home| fs::canonicalize(&home).with_context(|| format!("{variable}: find {}", home.display()))).transpose()
+}
