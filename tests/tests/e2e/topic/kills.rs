@@ -3,10 +3,9 @@
 use std::thread;
 use std::time::Instant;
 
-use hindsight_tests::generator::{Load, SCHEMA, Transaction, write_transactions};
+use hindsight_tests::generator::{Load, Transaction, play, served};
 use hindsight_tests::kafka::{self, Broker};
 use hindsight_tests::live::{Live, WAIT_MAX};
-use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::Change;
 use hindsight_tests::say::say;
 use hindsight_tests::topic::{PARTITIONS, Topic};
@@ -21,9 +20,7 @@ const BATCH: usize = 60;
 
 #[test]
 fn each_change_is_in_the_topic_once_after_kills() {
-    let server = Mysql::start(&[]);
-    server.sql(SCHEMA);
-    server.add_reader();
+    let server = served();
     let load = Load { seed: 233, changes: 24_000, owners: 1_200, ..Load::default() };
     let transactions: Vec<Transaction> = load.transactions().collect();
     let changes: Vec<Change> = transactions.iter().flat_map(Transaction::changes).collect();
@@ -35,31 +32,33 @@ fn each_change_is_in_the_topic_once_after_kills() {
     for kill in 0..KILLS {
         let part = &transactions[transactions.len() * kill / KILLS..transactions.len() * (kill + 1) / KILLS];
         let before = topic.reached();
-        let point = (kill % 2 == 1).then(|| format!("{}:{}", POINTS[kill / 2 % 2], 1 + kill % 2));
+        let point = (kill % 2 == 1).then(|| format!("{}:{}", POINTS[kill / 2 % 2], 1 + kill / 4 % 2));
         let mut running = place.start(&arguments, |command| {
             if let Some(point) = &point {
                 command.env("HINDSIGHT_TEST_CRASH", point);
             }
         });
-        thread::scope(|scope| {
-            let writing = scope.spawn(|| {
-                let played = server.feed(|client| write_transactions(part, client));
-                played.unwrap_or_else(|error| panic!("play a part of the load: {error}"));
-            });
-            let ended = match &point {
-                Some(_) => running.end(),
-                None => {
-                    // Somewhere while this part is written: after some messages of it, committed or not.
-                    let wanted = topic.client.offsets_used(&topic.name, PARTITIONS) + 1 + kill as u64 * 97 % 800;
-                    while topic.client.offsets_used(&topic.name, PARTITIONS) < wanted {
-                        running.assert_runs();
-                    }
-                    running.kill()
+        let ended = if point.is_some() {
+            // What is written behind a commit is in another one: every point is passed twice.
+            let (first, second) = part.split_at(part.len() / 2);
+            play(&server, first);
+            while running.is_running() && topic.reached() == before {}
+            play(&server, second);
+            running.end()
+        } else {
+            thread::scope(|scope| {
+                let writing = scope.spawn(|| play(&server, part));
+                // Somewhere while this part is written: after some messages of it, committed or not.
+                let wanted = topic.client.offsets_used(&topic.name, PARTITIONS) + 1 + kill as u64 * 97 % 800;
+                while topic.client.offsets_used(&topic.name, PARTITIONS) < wanted {
+                    running.assert_runs();
                 }
-            };
-            assert_eq!(ended.exit, None, "it was killed: {}", ended.err);
-            writing.join().expect("play a part of the load");
-        });
+                let ended = running.kill();
+                writing.join().expect("play a part of the load");
+                ended
+            })
+        };
+        assert_eq!(ended.exit, None, "it was killed: {}", ended.err);
         let after = topic.reached();
         let how = point.unwrap_or_else(|| "SIGKILL".into());
         say(&format!("kill {kill:>2} {how:<18} {before} -> {after}"));
@@ -86,9 +85,7 @@ const FALLS: usize = 3;
 
 #[test]
 fn the_program_waits_for_a_broker_that_falls_or_is_silent() {
-    let server = Mysql::start(&[]);
-    server.sql(SCHEMA);
-    server.add_reader();
+    let server = served();
     let load = Load { seed: 239, changes: 12_000, owners: 600, ..Load::default() };
     let transactions: Vec<Transaction> = load.transactions().collect();
     let changes: Vec<Change> = transactions.iter().flat_map(Transaction::changes).collect();
@@ -102,10 +99,7 @@ fn the_program_waits_for_a_broker_that_falls_or_is_silent() {
         let some = &transactions[transactions.len() * part / n_parts..transactions.len() * (part + 1) / n_parts];
         let wanted = topic.client.offsets_used(&topic.name, PARTITIONS) + 1 + part as u64 * 97 % 600;
         thread::scope(|scope| {
-            let writing = scope.spawn(|| {
-                let played = server.feed(|client| write_transactions(some, client));
-                played.unwrap_or_else(|error| panic!("play a part of the load: {error}"));
-            });
+            let writing = scope.spawn(|| play(&server, some));
             while topic.client.offsets_used(&topic.name, PARTITIONS) < wanted {
                 running.assert_runs();
             }
