@@ -157,9 +157,10 @@ fn repeat_batch() -> Option<u64> {
 
 /// A pipeline's topic, and how it is reached.
 pub fn topic_settings(config: &Config, topic: &TopicConfig) -> TopicSettings {
-    let TopicConfig { brokers, name, partitions, replication, compression, librdkafka } = topic.clone();
+    let TopicConfig { brokers, name, partitions, replication, compression, forms, librdkafka } = topic.clone();
     let librdkafka = librdkafka.into_iter().map(|(name, text)| (name, text.value)).collect();
-    TopicSettings { brokers, name, pipeline: config.name.clone(), partitions, replication, compression, librdkafka }
+    let pipeline = config.name.clone();
+    TopicSettings { brokers, name, pipeline, partitions, replication, compression, forms, librdkafka }
 }
 
 /// The file that `run` writes events to, at the checkpoint that the pipeline goes on from.

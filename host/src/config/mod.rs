@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::civil::Zone;
 use crate::document::{Faults, Text};
+use crate::envelope::Forms;
 use crate::failure::{Failure, Outcome};
 use crate::source::{Start, Tls};
 
@@ -111,6 +112,8 @@ pub struct TopicConfig {
     /// Copies of a topic that is made; none: the broker's default.
     pub replication: Option<u16>,
     pub compression: &'static str,
+    /// How values are written where there is a choice.
+    pub forms: Forms,
     /// Settings of the client library, by its own names.
     pub librdkafka: Vec<(String, Text)>,
 }

@@ -2,6 +2,7 @@
 
 use super::{TopicConfig, defaults, sections};
 use crate::document::{Fault, Keys, NodeValue, OneText, Text};
+use crate::envelope::{Decimals, Forms, Times};
 use crate::source::declared;
 use crate::topic;
 
@@ -31,6 +32,7 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
             }
         }
     }
+    let forms = forms(&mut keys);
     let librdkafka = librdkafka(&mut keys);
     keys.end();
     Some(TopicConfig {
@@ -39,6 +41,7 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
         partitions: partitions as u32,
         replication: (replication > 0).then_some(replication as u16),
         compression: compression.map_or(defaults::TOPIC_COMPRESSION, |(word, _)| word),
+        forms,
         librdkafka,
     })
 }
@@ -61,6 +64,13 @@ fn brokers(keys: &mut Keys<'_, '_>) -> Option<Vec<String>> {
         }
     }
     Some(brokers)
+}
+
+/// What is written loses nothing; what others write may be in more forms.
+fn forms(keys: &mut Keys<'_, '_>) -> Forms {
+    let decimals = keys.word("decimals", &["precise", "string"]).and_then(|(word, _)| Decimals::of(word));
+    let times = keys.word("times", &["adaptive", "microseconds", "iso"]).and_then(|(word, _)| Times::of(word));
+    Forms { decimals: decimals.unwrap_or_default(), times: times.unwrap_or_default() }
 }
 
 /// As Kafka's `Topic.validate` has it, with room for the side topics' suffixes.

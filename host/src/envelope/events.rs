@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 
 use super::file::{EventFile, FileError, write_checkpoint};
-use super::{Decimals, Envelope, Written};
+use super::{Envelope, Forms, Written};
 use crate::civil::Zone;
 use crate::event::{Batch, Snapshot};
 use crate::history::Checkpoint;
@@ -56,7 +56,7 @@ impl Events {
     }
 
     fn of(file: EventFile, origin: Origin<'_>, checkpoint: Option<Checkpoint>) -> Self {
-        let envelope = Envelope::new(origin.pipeline, origin.zone, Decimals::default());
+        let envelope = Envelope::new(origin.pipeline, origin.zone, Forms::default());
         Events { envelope, file, checkpoint, lines: Vec::new() }
     }
 

@@ -22,11 +22,11 @@ use value::{Flaw, Form};
 
 pub use events::{Events, Origin};
 pub use file::FileError;
-pub use value::Decimals;
+pub use value::{Decimals, Forms, Times};
 
 /// Writes events.
 pub struct Envelope {
-    decimals: Decimals,
+    forms: Forms,
     /// Whose wall clock TIMESTAMP columns and commit times show. In a zone with summer time the hour that is there twice
     /// cannot be told apart: it is taken for the first one.
     zone: Zone,
@@ -84,12 +84,12 @@ struct Column {
 
 impl Envelope {
     /// `name`: the pipeline's; `zone`: that of the source whose batches are written.
-    pub fn new(name: &str, zone: Zone, decimals: Decimals) -> Self {
+    pub fn new(name: &str, zone: Zone, forms: Forms) -> Self {
         let mut origin = br#""source":{"version":""#.to_vec();
         origin.extend(env!("CARGO_PKG_VERSION").as_bytes());
         origin.extend(br#"","connector":"mysql","name":"#);
         value::json(&mut origin, name);
-        Envelope { decimals, zone, origin, tables: Vec::new(), value: Vec::new(), key: Vec::new() }
+        Envelope { forms, zone, origin, tables: Vec::new(), value: Vec::new(), key: Vec::new() }
     }
 
     /// Appends a batch's events, a line each; see [`Envelope::events`].
@@ -167,8 +167,8 @@ impl Envelope {
         for (i, schema) in schemas.iter().enumerate() {
             match self.tables.get_mut(i) {
                 Some(table) if table.schema == *schema => {}
-                Some(table) => *table = Table::of(schema, self.decimals),
-                None => self.tables.push(Table::of(schema, self.decimals)),
+                Some(table) => *table = Table::of(schema, self.forms),
+                None => self.tables.push(Table::of(schema, self.forms)),
             }
         }
     }
@@ -220,7 +220,7 @@ impl Envelope {
 }
 
 impl Table {
-    fn of(schema: &Arc<TableSchema>, decimals: Decimals) -> Self {
+    fn of(schema: &Arc<TableSchema>, forms: Forms) -> Self {
         let json = |text: &str| {
             let mut out = Vec::new();
             value::json(&mut out, text);
@@ -229,7 +229,7 @@ impl Table {
         let column = |field: &Field| {
             let mut label = json(&field.name);
             label.push(b':');
-            Column { label, form: Form::of(field, decimals) }
+            Column { label, form: Form::of(field, forms) }
         };
         let (database, name) = schema.name.split_once('.').unwrap_or(("", &schema.name));
         Table {

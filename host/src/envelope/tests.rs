@@ -56,7 +56,7 @@ fn row(id: i64, owner: i64, info: &str) -> [Value<'_>; 4] {
 
 fn written(batch: &Batch, plan: &Plan) -> String {
     let mut out = Vec::new();
-    let mut envelope = Envelope::new("hs", Zone::UTC, Decimals::Precise);
+    let mut envelope = Envelope::new("hs", Zone::UTC, Forms::default());
     let written = envelope.write(&mut out, batch, Some(plan)).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count() as u64, written.events);
@@ -133,7 +133,7 @@ fn what_cannot_be_written_is_named_with_its_place() {
         let (mut batch, plan) = batch();
         let [id, owner, _, registered] = row(1, 7, "a");
         push(&mut batch, Op::Delete, Some([id, owner, flaw, registered]), None);
-        let mut envelope = Envelope::new("hs", Zone::UTC, Decimals::Precise);
+        let mut envelope = Envelope::new("hs", Zone::UTC, Forms::default());
         let error = envelope.write(&mut Vec::new(), &batch, Some(&plan)).unwrap_err();
         for word in ["binlog.000012:428 (gtid ", "gold.item_assets.asset_info (varchar(255))", "before image", why] {
             assert!(error.contains(word), "{word:?} is not in: {error}");

@@ -1,8 +1,12 @@
 //! Values as Debezium's converters write them by default, each by the declared type of its column.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::civil::{self, MICROS_PER_DAY, MICROS_PER_SECOND, Zone};
 use crate::event::{Field, Logical};
 use crate::rows::Value;
+use crate::source::declared::GEOMETRIES;
 
 /// How DECIMAL columns are written: Debezium's `decimal.handling.mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +16,71 @@ pub enum Decimals {
     Precise,
     /// Plain digits.
     String,
+    /// A number; read only, as it loses digits.
+    Double,
+}
+
+/// How times are written: Debezium's `time.precision.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// Milliseconds for DATETIME(0..3), microseconds for DATETIME(4..6) and TIME (`adaptive_time_microseconds`).
+    #[default]
+    Adaptive,
+    /// Milliseconds (`connect`); read only, as it loses digits.
+    Connect,
+    Microseconds,
+    /// Read only, as it ends with the year 2262.
+    Nanoseconds,
+    /// Texts, in ISO 8601 (`isostring`).
+    Iso,
+}
+
+impl Decimals {
+    pub const ALL: [(&str, Decimals); 3] =
+        [("precise", Decimals::Precise), ("string", Decimals::String), ("double", Decimals::Double)];
+
+    pub fn of(word: &str) -> Option<Self> {
+        named(&Self::ALL, word)
+    }
+
+    /// As configurations say it.
+    pub fn name(self) -> &'static str {
+        name_of(&Self::ALL, self)
+    }
+}
+
+impl Times {
+    pub const ALL: [(&str, Times); 5] = [
+        ("adaptive", Times::Adaptive),
+        ("connect", Times::Connect),
+        ("microseconds", Times::Microseconds),
+        ("nanoseconds", Times::Nanoseconds),
+        ("iso", Times::Iso),
+    ];
+
+    pub fn of(word: &str) -> Option<Self> {
+        named(&Self::ALL, word)
+    }
+
+    /// As configurations say it.
+    pub fn name(self) -> &'static str {
+        name_of(&Self::ALL, self)
+    }
+}
+
+fn named<T: Copy>(all: &[(&str, T)], word: &str) -> Option<T> {
+    all.iter().find(|(name, _)| *name == word).map(|(_, value)| *value)
+}
+
+fn name_of<T: PartialEq>(all: &[(&'static str, T)], value: T) -> &'static str {
+    all.iter().find(|(_, known)| *known == value).map_or("", |(name, _)| name)
+}
+
+/// How values are written where there is a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forms {
+    pub decimals: Decimals,
+    pub times: Times,
 }
 
 /// How a column's values are written.
@@ -19,8 +88,19 @@ pub enum Decimals {
 pub enum Form {
     /// Integers, DATE in days, TIME and DATETIME(4..6) in microseconds.
     Number,
-    /// DATETIME(0..3), in milliseconds.
+    /// `true` or `false`.
+    Truth,
+    /// Base64 of so many bytes of a number, the lowest first.
+    Bits(usize),
+    /// Milliseconds of a time or a wall clock.
     Millis,
+    Nanos,
+    /// `"2024-02-29Z"`
+    IsoDate,
+    /// `"12:34:56.789Z"`
+    IsoTime,
+    /// `"2024-02-29T12:34:56.789Z"`, a wall clock as if it were of UTC.
+    IsoDatetime,
     /// ISO 8601 in UTC, with so many digits of the second's fraction.
     Timestamp(usize),
     Float,
@@ -29,6 +109,14 @@ pub enum Form {
     Base64,
     /// With the digits behind the point.
     Decimal(usize),
+    /// A decimal as a number.
+    Digits,
+    /// `{"wkb":"AQ…","srid":null}`, of four bytes of the SRID, the lowest first, and well-known binary.
+    Geometry,
+    /// The same with `x` and `y`.
+    Point,
+    /// Numbers, of four bytes each, the lowest first.
+    Vector,
 }
 
 /// Why a value cannot be written.
@@ -39,21 +127,46 @@ pub enum Flaw {
 }
 
 impl Form {
-    pub fn of(field: &Field, decimals: Decimals) -> Self {
+    pub fn of(field: &Field, forms: Forms) -> Self {
         let argument = |number: usize| {
             let (_, arguments) = field.declared.split_once('(')?;
             arguments.split_once(')')?.0.split(',').nth(number)?.trim().parse().ok()
         };
+        let Forms { decimals, times } = forms;
         match field.logical {
             Logical::Datetime if field.declared.starts_with("timestamp") => Form::Timestamp(argument(0).unwrap_or(0)),
-            Logical::Datetime if argument(0).unwrap_or(0) <= 3 => Form::Millis,
-            Logical::Datetime | Logical::Date | Logical::Time => Form::Number,
-            Logical::Boolean | Logical::Int64 | Logical::UInt64 => Form::Number,
+            Logical::Datetime => match times {
+                Times::Adaptive if argument(0).unwrap_or(0) <= 3 => Form::Millis,
+                Times::Adaptive | Times::Microseconds => Form::Number,
+                Times::Connect => Form::Millis,
+                Times::Nanoseconds => Form::Nanos,
+                Times::Iso => Form::IsoDatetime,
+            },
+            Logical::Time => match times {
+                Times::Adaptive | Times::Microseconds => Form::Number,
+                Times::Connect => Form::Millis,
+                Times::Nanoseconds => Form::Nanos,
+                Times::Iso => Form::IsoTime,
+            },
+            Logical::Date if times == Times::Iso => Form::IsoDate,
+            Logical::Date => Form::Number,
+            Logical::Boolean => Form::Truth,
+            Logical::UInt64 if field.declared.starts_with("bit") => Form::Bits(argument(0).unwrap_or(1).div_ceil(8)),
+            Logical::Int64 | Logical::UInt64 => Form::Number,
             Logical::Float64 if field.declared.starts_with("float") => Form::Float,
             Logical::Float64 => Form::Double,
-            Logical::Decimal if decimals == Decimals::Precise => Form::Decimal(argument(1).unwrap_or(0)),
-            Logical::Decimal | Logical::Text | Logical::Json => Form::Text,
-            Logical::Bytes => Form::Base64,
+            Logical::Decimal => match decimals {
+                Decimals::Precise => Form::Decimal(argument(1).unwrap_or(0)),
+                Decimals::String => Form::Text,
+                Decimals::Double => Form::Digits,
+            },
+            Logical::Text | Logical::Json => Form::Text,
+            Logical::Bytes => match field.declared.split('(').next() {
+                Some("vector") => Form::Vector,
+                Some("point") => Form::Point,
+                Some(geometry) if GEOMETRIES.contains(&geometry) => Form::Geometry,
+                _ => Form::Base64,
+            },
         }
     }
 }
@@ -63,13 +176,29 @@ pub fn write(out: &mut Vec<u8>, value: Value<'_>, form: Form, zone: &Zone) -> Re
     match (value, form) {
         (Value::Null, _) => out.extend(b"null"),
         (Value::Int(micros), Form::Millis) => integer(out, micros.div_euclid(1_000)),
+        (Value::Int(micros), Form::Nanos) => integer(out, micros.saturating_mul(1_000)),
+        (Value::Int(days), Form::IsoDate) => quoted(out, |text| civil::write_date(text, days)),
+        (Value::Int(micros), Form::IsoTime) => quoted(out, |text| civil::write_time(text, micros)),
+        (Value::Int(micros), Form::IsoDatetime) => quoted(out, |text| {
+            let start = text.len();
+            civil::write_datetime(text, micros);
+            // Between date and clock.
+            let blank = text[start..].find(' ').map_or(start, |at| start + at);
+            text.replace_range(blank..=blank, "T");
+        }),
         (Value::Int(micros), Form::Timestamp(digits)) => timestamp(out, zone.instant(micros), digits),
+        (Value::Int(value), Form::Truth) => out.extend(if value == 0 { &b"false"[..] } else { b"true" }),
         (Value::Int(value), _) => integer(out, value),
+        (Value::UInt(value), Form::Bits(bytes)) => base64(out, &value.to_le_bytes()[..bytes.min(8)]),
         (Value::UInt(value), _) => unsigned(out, value),
         (Value::Float(value), Form::Float) => json(out, &(value as f32)),
         (Value::Float(value), _) => json(out, &value),
         (Value::Text(text), Form::Decimal(scale)) => base64(out, unscaled(text, scale).significant()),
+        (Value::Text(digits), Form::Digits) => out.extend(digits.as_bytes()),
         (Value::Text(text), _) => json(out, text),
+        (Value::Bytes(bytes), Form::Geometry) => geometry(out, bytes, false),
+        (Value::Bytes(bytes), Form::Point) => geometry(out, bytes, true),
+        (Value::Bytes(bytes), Form::Vector) => vector(out, bytes),
         (Value::Bytes(bytes), _) => base64(out, bytes),
         (Value::Absent, _) => return Err(Flaw::Absent),
         (Value::Undecoded, _) => return Err(Flaw::Undecoded),
@@ -103,6 +232,14 @@ pub fn unsigned(out: &mut Vec<u8>, value: u64) {
     out.extend(&digits[at..]);
 }
 
+fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut String)) {
+    let mut text = String::with_capacity(32);
+    write(&mut text);
+    out.push(b'"');
+    out.extend(text.as_bytes());
+    out.extend(b"Z\"");
+}
+
 /// `"2024-02-29T12:34:56.789Z"`
 fn timestamp(out: &mut Vec<u8>, micros: i64, digits: usize) {
     let fraction = micros.rem_euclid(MICROS_PER_SECOND);
@@ -119,16 +256,49 @@ fn timestamp(out: &mut Vec<u8>, micros: i64, digits: usize) {
 }
 
 fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     out.push(b'"');
-    for three in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(three.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let letters = [18, 12, 6, 0].map(|shift| LETTERS[(bits >> shift & 63) as usize]);
-        out.extend(&letters[..=three.len()]);
-        out.extend(&b"=="[..3 - three.len()]);
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    BASE64.encode_slice(bytes, &mut out[start..]).expect("four letters for three bytes");
+    out.push(b'"');
+}
+
+/// Bytes of a SRID before a geometry.
+pub const SRID: usize = 4;
+
+/// Bytes before a point's `x`: the order of bytes, and what it is.
+const BEFORE_X: usize = 5;
+
+/// 0 is none.
+fn geometry(out: &mut Vec<u8>, bytes: &[u8], is_point: bool) {
+    let (srid, wkb) = bytes.split_at(bytes.len().min(SRID));
+    let srid = srid.try_into().map_or(0, u32::from_le_bytes);
+    out.push(b'{');
+    let places = wkb.get(BEFORE_X..).unwrap_or_default().as_chunks().0.iter().map(|&place| f64::from_le_bytes(place));
+    for (label, place) in [&br#""x":"#[..], br#""y":"#].into_iter().zip(places).filter(|_| is_point) {
+        out.extend(label);
+        json(out, &place);
+        out.push(b',');
     }
-    out.push(b'"');
+    out.extend(br#""wkb":"#);
+    base64(out, wkb);
+    out.extend(br#","srid":"#);
+    match srid {
+        0 => out.extend(b"null"),
+        srid => unsigned(out, srid.into()),
+    }
+    out.push(b'}');
+}
+
+fn vector(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'[');
+    for (i, &number) in bytes.as_chunks().0.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        json(out, &f32::from_le_bytes(number));
+    }
+    out.push(b']');
 }
 
 /// A whole number, two's complement, big-endian: 65 digits and the sign need 28 bytes.
@@ -179,7 +349,7 @@ mod tests {
     fn written(value: Value<'_>, logical: Logical, declared: &str) -> String {
         let field = Field { name: "a".into(), logical, nullable: true, declared: declared.into() };
         let mut out = Vec::new();
-        write(&mut out, value, Form::of(&field, Decimals::Precise), &Zone::UTC).unwrap();
+        write(&mut out, value, Form::of(&field, Forms::default()), &Zone::UTC).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -4,6 +4,10 @@
 
 use crate::event::Logical;
 
+/// In the order of the numbers that the log has for them (`Field::geometry_type`).
+pub const GEOMETRIES: [&str; 8] =
+    ["geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geomcollection"];
+
 /// The meaning of a declared type. Case and spaces between words do not matter.
 ///
 /// # Errors
@@ -13,7 +17,7 @@ pub fn parse(declared: &str) -> Result<Logical, String> {
         format!(
             "{declared:?} is not a column type{why}; known are the integer types (also `unsigned`), boolean, float, double, \
              decimal(p,s), char(n), varchar(n), text, json, enum(…), set(…), binary(n), varbinary(n), blob, date, time(n), \
-             datetime(n), timestamp(n), year"
+             datetime(n), timestamp(n), year, bit(n), vector(n), point and the other geometries"
         )
     };
     let lower = declared.trim().to_ascii_lowercase();
@@ -30,14 +34,18 @@ pub fn parse(declared: &str) -> Result<Logical, String> {
         arguments.split(',').map(|number| number.trim().parse::<u32>()).collect::<Result<Vec<u32>, _>>()
     });
     let logical = match base {
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" if unsigned => Logical::UInt64,
+        // As the log's decoder has them: all but BIGINT fit int64.
+        "bigint" if unsigned => Logical::UInt64,
+        "bit" if numbers.as_ref().is_ok_and(|numbers| numbers.as_slice() > &[1]) => Logical::UInt64,
+        "bit" => Logical::Boolean,
         "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "year" => Logical::Int64,
         "bool" | "boolean" => Logical::Boolean,
         "float" | "double" | "real" | "double precision" => Logical::Float64,
         "decimal" | "dec" | "numeric" | "fixed" => Logical::Decimal,
         "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => Logical::Text,
         "json" => Logical::Json,
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "bit" => Logical::Bytes,
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => Logical::Bytes,
+        geometry if GEOMETRIES.contains(&geometry) => Logical::Bytes,
         "date" => Logical::Date,
         "time" => Logical::Time,
         "datetime" | "timestamp" => Logical::Datetime,
@@ -47,7 +55,7 @@ pub fn parse(declared: &str) -> Result<Logical, String> {
         return if arguments.is_some() { Ok(logical) } else { Err(unknown(": its values are missing")) };
     }
     let numeric = matches!(logical, Logical::Int64 | Logical::UInt64 | Logical::Float64 | Logical::Decimal);
-    if unsigned && !numeric {
+    if unsigned && (!numeric || base == "bit") {
         return Err(unknown(": only numbers can be unsigned"));
     }
     let numbers = numbers.map_err(|_| unknown(": in brackets stand numbers"))?;
@@ -57,7 +65,9 @@ pub fn parse(declared: &str) -> Result<Logical, String> {
         (Logical::Decimal, [precision]) => (1..=65).contains(precision),
         (Logical::Decimal, [precision, scale]) => (1..=65).contains(precision) && *scale <= 30 && scale <= precision,
         (Logical::Float64, [_, _]) => true,
+        (_, [bits]) if base == "bit" => (1..=64).contains(bits),
         (Logical::Boolean | Logical::Json | Logical::Date, _) => false,
+        _ if GEOMETRIES.contains(&base) => false,
         (_, [_]) => true,
         _ => false,
     };
@@ -89,7 +99,12 @@ mod tests {
             ("int", Logical::Int64),
             ("TINYINT(1)", Logical::Int64),
             ("bigint(20) unsigned", Logical::UInt64),
-            ("int unsigned", Logical::UInt64),
+            ("int unsigned", Logical::Int64),
+            ("bit", Logical::Boolean),
+            ("bit(1)", Logical::Boolean),
+            ("bit(64)", Logical::UInt64),
+            ("vector(3)", Logical::Bytes),
+            ("POINT", Logical::Bytes),
             ("boolean", Logical::Boolean),
             ("decimal(10,2)", Logical::Decimal),
             ("decimal(10, 2) unsigned", Logical::Decimal),
@@ -118,6 +133,9 @@ mod tests {
             "text unsigned",
             "date(1)",
             "int big",
+            "bit(65)",
+            "bit(8) unsigned",
+            "point(2)",
         ] {
             let error = parse(declared).expect_err(declared);
             assert!(error.contains(&format!("{declared:?}")), "{error}");

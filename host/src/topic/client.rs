@@ -11,6 +11,7 @@ use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use tracing::{debug, info, warn};
 
 use super::{PATIENCE, TopicError};
+use crate::envelope::Forms;
 
 /// What a pipeline's topic is and how it is reached.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct TopicSettings {
     pub replication: Option<u16>,
     /// `none`, `gzip`, `snappy`, `lz4`, `zstd`.
     pub compression: &'static str,
+    /// Of values, where there is a choice.
+    pub forms: Forms,
     /// Settings of librdkafka by its own names: security, above all.
     pub librdkafka: Vec<(String, String)>,
 }

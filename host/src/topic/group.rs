@@ -23,7 +23,6 @@ use super::schemas::Schemas;
 use super::sequence::{MOVE_HEADER, SCHEMA_HEADER, SEQUENCE_HEADER};
 use super::{TopicError, admin};
 use crate::civil::Zone;
-use crate::envelope::Decimals;
 use crate::envelope::read::Reader;
 use crate::event::{Position, Sides};
 
@@ -296,7 +295,7 @@ impl Assigned {
             let of = Of {
                 topic: self.topic.clone(),
                 partition,
-                reader: Reader::new(zone, Decimals::default()),
+                reader: Reader::new(zone),
                 schemas: self.schemas.clone(),
                 batch_changes_max,
                 batch_bytes_max,

@@ -8,7 +8,7 @@ use super::{TopicError, TopicSettings};
 use crate::capture::{EventLog, LogError};
 use crate::civil::Zone;
 use crate::envelope::read::schema;
-use crate::envelope::{Decimals, Envelope, Event, Unwritten, Written};
+use crate::envelope::{Envelope, Event, Forms, Unwritten, Written};
 use crate::event::{Batch, Position, Snapshot, TableSchema};
 use crate::failure::Failure;
 use crate::rule::Plan;
@@ -16,6 +16,7 @@ use crate::rule::Plan;
 /// Events of batches, into a topic.
 pub struct TopicLog {
     envelope: Envelope,
+    forms: Forms,
     writer: Writer,
     /// The tables of the last batch, each with its schema's hash.
     schemas: Vec<(Arc<TableSchema>, String)>,
@@ -33,9 +34,9 @@ impl TopicLog {
     /// Broker, topics or checkpoint do not serve.
     pub async fn open(settings: &TopicSettings, source: &str, zone: Zone) -> Result<Self, LogError> {
         let writer = Writer::open(settings, source).await.map_err(|error| log_error(error, false))?;
-        let envelope = Envelope::new(&settings.pipeline, zone, Decimals::default());
-        let (schemas, sent) = (Vec::new(), BTreeSet::new());
-        Ok(TopicLog { envelope, writer, schemas, sent, position: None, has_begun: false })
+        let envelope = Envelope::new(&settings.pipeline, zone, settings.forms);
+        let (forms, schemas, sent) = (settings.forms, Vec::new(), BTreeSet::new());
+        Ok(TopicLog { envelope, forms, writer, schemas, sent, position: None, has_begun: false })
     }
 
     /// Where the source goes on; none before the first commit of all.
@@ -86,7 +87,7 @@ impl TopicLog {
             if self.schemas.get(number).is_some_and(|(known, _)| known == table) {
                 continue;
             }
-            let (hash, document) = schema::document(table);
+            let (hash, document) = schema::document(table, self.forms);
             if self.sent.insert(hash.clone()) {
                 self.writer.send_schema(&hash, &document)?;
             }

@@ -1,18 +1,18 @@
-//! What stands in an event: every type as the server says it, and as Debezium wrote it; and on the page about events.
+//! What stands in an event: every type as the server says it; and on the page about events.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
-use hindsight_tests::pipeline::{Pipeline, Place, assert_same, fixture};
+use hindsight_tests::pipeline::{Pipeline, assert_same};
 use hindsight_tests::program::repository;
-use hindsight_tests::say::say;
 use hindsight_tests::steps::Steps;
 use jiff::{ToSpan, civil};
 use serde_json::Value;
 
 use crate::documents::{Shown, shown};
+use crate::golden::envelope;
 use crate::values::{COLUMNS, Cells, FIRST_NO_DATE, NO_DATES, VALUES, inserts, schema, selected};
 
 #[test]
@@ -147,112 +147,6 @@ fn decimal(bytes: &[u8], scale: usize) -> String {
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     let sign = if negative { "-" } else { "" };
     if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
-}
-
-/// What differs from Debezium on purpose: (id, column, Debezium's, ours). It wraps what is above 2^63, and adjusts years.
-const OURS: &[(i64, &str, i64, i128)] = &[
-    (3, "t8u", -1, 18_446_744_073_709_551_615),
-    (6, "ye", 1900, 0),
-    (9, "da", 11_323, -719_162),
-    (9, "dt", 978_307_200_000, -62_135_596_800_000),
-];
-
-/// In `source`: made by a clock, a server, or a name; the file and the place in it; what a batch does not carry.
-const MASKED: [&str; 11] =
-    ["version", "name", "ts_ms", "ts_us", "ts_ns", "gtid", "file", "pos", "server_id", "row", "thread"];
-
-#[test]
-fn events_are_those_that_debezium_wrote() {
-    let server = Mysql::start(&[]);
-    let statements = fs::read_to_string(fixture("debezium/changes.sql")).expect("read the statements");
-    server.sql(&statements);
-    let files = server.finished_logs();
-    let recorded = fs::read_to_string(fixture("debezium/changes.jsonl")).expect("read the events");
-    let recorded: Vec<Value> = recorded.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
-    for (table, settings) in [("item_assets", ""), ("all_types", "owner = \"t4\", time = \"dt\", columns = \"vch\"")] {
-        let name = format!("gold.{table}");
-        let place = Pipeline { settings, files: files.clone(), table: &name, ..Pipeline::default() }.place();
-        let answer = place.capture_to_end();
-        assert_eq!(answer.exit, Some(0), "{}", answer.err);
-        let ours = once(&place);
-        let theirs: Vec<&Value> = recorded
-            .iter()
-            .filter(|event| event["topic"] == format!("hs.{name}"))
-            .map(|event| &event["value"])
-            .collect();
-        assert_eq!(ours.len(), theirs.len(), "{table}");
-        let (mut n_values, mut n_others) = (0, 0);
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            assert_eq!(envelope(ours), envelope(theirs));
-            for side in ["before", "after"] {
-                let (ours, theirs) = (ours[side].as_object(), theirs[side].as_object());
-                assert_eq!(ours.map(|row| row.keys().collect::<Vec<_>>()), theirs.map(|row| row.keys().collect()));
-                let (Some(ours), Some(theirs)) = (ours, theirs) else { continue };
-                for (column, value) in ours {
-                    let other = OURS.iter().find(|(id, name, ..)| ours["id"] == *id && name == column);
-                    match other.filter(|_| table == "all_types") {
-                        Some((.., debezium, own)) => {
-                            assert_eq!(
-                                (theirs[column].to_string(), value.to_string()),
-                                (debezium.to_string(), own.to_string())
-                            );
-                            n_others += 1;
-                        }
-                        None => assert!(
-                            agrees(column, value, &theirs[column]),
-                            "{table}.{column}: {value}, Debezium wrote {}",
-                            theirs[column]
-                        ),
-                    }
-                    n_values += usize::from(!value.is_null());
-                }
-            }
-        }
-        say(&format!("{table}: {n_values} values of {} events are as Debezium wrote them", ours.len()));
-        let (least, others) = if table == "all_types" { (200, OURS.len()) } else { (50, 0) };
-        assert!(n_values >= least && n_others >= others, "{n_values} values, {n_others} of them others");
-    }
-}
-
-/// The envelopes in a file, of a move the one under the entity that it arrives at.
-fn once(place: &Place) -> Vec<Value> {
-    let events = place.captured().events.into_iter().map(|(event, _)| event);
-    events
-        .filter(|event| event["headers"]["hindsight.move"] != "leaves")
-        .map(|mut event| event["value"].take())
-        .collect()
-}
-
-/// Everything but the images' columns and what is masked. Places are those of another file.
-fn envelope(value: &Value) -> Value {
-    let mut value = value.clone();
-    for image in ["before", "after"] {
-        value[image] = value[image].is_object().into();
-    }
-    let (source, clock) =
-        value.as_object_mut().expect("an object").iter_mut().partition::<Vec<_>, _>(|(name, _)| *name == "source");
-    for (name, field) in clock {
-        if name.starts_with("ts_") {
-            assert!(field.is_u64(), "{name}: {field}");
-            *field = Value::Null;
-        }
-    }
-    for (name, field) in source.into_iter().flat_map(|(_, source)| source.as_object_mut().expect("an object")) {
-        if MASKED.contains(&name.as_str()) {
-            *field = Value::Null;
-        }
-    }
-    value
-}
-
-/// The same JSON. A FLOAT may have other digits that read back to the same: Java writes more of them, and FLOAT(M,D) as double.
-fn agrees(column: &str, ours: &Value, theirs: &Value) -> bool {
-    match (ours.as_f64(), theirs.as_f64()) {
-        (Some(ours), Some(theirs)) if ["f", "f72"].contains(&column) => ours as f32 == theirs as f32,
-        // 1.0 and 1 are the same number.
-        (Some(one), Some(other)) if theirs.is_f64() => one == other,
-        _ => ours == theirs,
-    }
 }
 
 /// `docs/capture.md`: its commands and its lines.

@@ -9,6 +9,7 @@ mod documents;
 mod dry_run;
 mod envelope;
 mod foreign_plugins;
+mod golden;
 mod kills;
 mod live;
 mod operations;

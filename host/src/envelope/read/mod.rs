@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Decimals;
 use super::value::Form;
 use crate::civil::Zone;
 use crate::event::{Batch, Field, Op, RowChange, Sides, TableSchema};
@@ -60,20 +59,24 @@ pub enum ReadError {
 
 /// Reads events of tables whose schemas are known.
 pub struct Reader {
-    decimals: Decimals,
     /// Whose wall clock times become.
     zone: Zone,
-    known: FxHashMap<String, Arc<TableSchema>>,
+    known: FxHashMap<String, Arc<Known>>,
     /// As batches have them; each with the hash of its schema.
     tables: Vec<Table>,
     escaped: String,
     bytes: Vec<u8>,
 }
 
-struct Table {
-    hash: String,
+/// A table's schema, and how each of its columns is written.
+struct Known {
     schema: Arc<TableSchema>,
     columns: Vec<Column>,
+}
+
+struct Table {
+    hash: String,
+    known: Arc<Known>,
 }
 
 struct Column {
@@ -83,9 +86,9 @@ struct Column {
 }
 
 impl Reader {
-    pub fn new(zone: Zone, decimals: Decimals) -> Self {
+    pub fn new(zone: Zone) -> Self {
         let (known, tables) = (FxHashMap::default(), Vec::new());
-        Reader { decimals, zone, known, tables, escaped: String::new(), bytes: Vec::new() }
+        Reader { zone, known, tables, escaped: String::new(), bytes: Vec::new() }
     }
 
     /// Learns a schema as [`schema::document`] wrote it.
@@ -93,16 +96,29 @@ impl Reader {
     /// # Errors
     /// What is wrong with it.
     pub fn know(&mut self, hash: &str, document: &[u8]) -> Result<(), String> {
-        let schema = schema::read(document)?;
-        self.known.insert(hash.to_owned(), schema);
+        let (schema, forms) = schema::read(document)?;
+        let of_columns = schema.fields.iter().map(|field| Form::of(field, forms)).collect();
+        self.know_schema(hash, schema, of_columns);
         Ok(())
+    }
+
+    /// Learns a schema, with how each of its columns is written.
+    pub fn know_schema(&mut self, hash: &str, schema: Arc<TableSchema>, forms: Vec<Form>) {
+        let column = |(field, form): (&Field, Form)| {
+            let mut label = Vec::new();
+            super::value::json(&mut label, &field.name);
+            label.push(b':');
+            Column { label, form }
+        };
+        let columns = schema.fields.iter().zip(forms).map(column).collect();
+        self.known.insert(hash.to_owned(), Arc::new(Known { schema, columns }));
     }
 
     /// An empty batch of the tables as they are now.
     pub fn batch(&self) -> Batch {
         Batch {
-            tables: self.tables.iter().map(|table| table.schema.clone()).collect(),
-            images: self.tables.iter().map(|table| Rows::new(table.schema.fields.len())).collect(),
+            tables: self.tables.iter().map(|table| table.known.schema.clone()).collect(),
+            images: self.tables.iter().map(|table| Rows::new(table.known.schema.fields.len())).collect(),
             ..Batch::default()
         }
     }
@@ -117,20 +133,13 @@ impl Reader {
     /// # Errors
     /// [`ReadError::Schema`]: it is not known.
     pub fn turn_to(&mut self, hash: &str, place: Place<'_>) -> Result<(), ReadError> {
-        let Some(schema) = self.known.get(hash) else {
+        let Some(known) = self.known.get(hash) else {
             return Err(ReadError::Schema(format!("{place}: the schema {hash} of this message is not known")));
         };
-        let column = |field: &Field| {
-            let mut label = Vec::new();
-            super::value::json(&mut label, &field.name);
-            label.push(b':');
-            Column { label, form: Form::of(field, self.decimals) }
-        };
-        let columns = schema.fields.iter().map(column).collect();
-        let table = Table { hash: hash.to_owned(), schema: schema.clone(), columns };
-        match self.tables.iter_mut().find(|known| known.schema.name == schema.name) {
-            Some(known) => *known = table,
-            None => self.tables.push(table),
+        let turned = Table { hash: hash.to_owned(), known: known.clone() };
+        match self.tables.iter_mut().find(|table| table.known.schema.name == known.schema.name) {
+            Some(table) => *table = turned,
+            None => self.tables.push(turned),
         }
         Ok(())
     }
@@ -144,7 +153,7 @@ impl Reader {
             return Err(ReadError::Schema(format!("{}: schema {} is not turned to", record.place, record.schema)));
         };
         let Reader { zone, tables, escaped, bytes, .. } = self;
-        let table = &tables[number];
+        let table = &*tables[number].known;
         let images = &mut batch.images[number];
         let n_images = images.len();
         let reading = Reading { zone, escaped: std::mem::take(escaped), bytes: std::mem::take(bytes) };
@@ -215,7 +224,7 @@ impl Parts {
 }
 
 struct Event<'e, 'z> {
-    table: &'e Table,
+    table: &'e Known,
     images: &'e mut Rows,
     reading: Reading<'z>,
     parts: Parts,

@@ -120,6 +120,21 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// The values of an array, one after the other.
+    pub fn array(&mut self, mut value: impl FnMut(&mut Self) -> Scanned<()>) -> Scanned<()> {
+        self.expect(b'[')?;
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            value(self)?;
+            if self.take(b']') {
+                return Ok(());
+            }
+            self.expect(b',')?;
+        }
+    }
+
     /// A string; one with escapes replaces what `escaped` holds.
     #[inline]
     pub fn string(&mut self, escaped: &mut String) -> Scanned<Str<'a>> {

@@ -1,6 +1,6 @@
 //! What the writer writes is read back to the same changes; what is damaged is named, and nothing of it stays.
 
-use super::super::{Envelope, Event as Written};
+use super::super::{Decimals, Envelope, Event as Written, Forms, Times};
 use super::*;
 use crate::event::{Change, Logical, Transaction};
 use crate::groups::Moved;
@@ -11,7 +11,7 @@ use crate::rule::plan::TableUse;
 
 const PLACE: Place<'_> = Place { topic: "changes", partition: 3, offset: 4711 };
 
-const COLUMNS: [(&str, Logical, &str); 18] = [
+const COLUMNS: [(&str, Logical, &str); 25] = [
     ("id", Logical::Int64, "int"),
     ("owner", Logical::UInt64, "bigint unsigned"),
     ("flag", Logical::Boolean, "tinyint(1)"),
@@ -30,6 +30,13 @@ const COLUMNS: [(&str, Logical, &str); 18] = [
     ("at6", Logical::Datetime, "datetime(6)"),
     ("stamp", Logical::Datetime, "timestamp"),
     ("stamp6", Logical::Datetime, "timestamp(6)"),
+    ("bit", Logical::Boolean, "bit(1)"),
+    ("bits", Logical::UInt64, "bit(33)"),
+    ("all bits", Logical::UInt64, "bit(64)"),
+    ("choice", Logical::Text, "enum('a','b')"),
+    ("shape", Logical::Bytes, "geometry"),
+    ("place", Logical::Bytes, "point"),
+    ("vector", Logical::Bytes, "vector(2)"),
 ];
 
 fn schema() -> TableSchema {
@@ -55,11 +62,22 @@ fn random(out: &mut Rows, rng: &mut fastrand::Rng, (_, logical, declared): (&str
     match logical {
         Logical::Boolean => out.push(Value::Int(rng.i64(0..2))),
         Logical::Int64 => out.push(Value::Int([i64::MIN, -1, 0, 7, i64::MAX][rng.usize(..5)])),
+        Logical::UInt64 if declared == "bit(33)" => out.push(Value::UInt(rng.u64(..1 << 33))),
         Logical::UInt64 => out.push(Value::UInt([0, 7, 1 << 63, u64::MAX][rng.usize(..4)])),
         Logical::Text | Logical::Json => {
             let parts = ["", "plain", "\"", "\\", "\n\u{1}", "é€", "😀", "{\"a\":1}", "/"];
             let text: String = (0..rng.usize(..4)).map(|_| parts[rng.usize(..parts.len())]).collect();
             out.push(Value::Text(&text));
+        }
+        Logical::Bytes if declared == "vector(2)" => {
+            let bytes: Vec<u8> = [rng.f32() * 1e9, -rng.f32()].iter().flat_map(|number| number.to_le_bytes()).collect();
+            out.push(Value::Bytes(&bytes));
+        }
+        Logical::Bytes if declared != "varbinary(9)" => {
+            // A point behind its SRID.
+            let srid = rng.choice([0_u32, 4326]).unwrap_or(0).to_le_bytes();
+            let places = [rng.f64() * 360.0, -rng.f64()].map(f64::to_le_bytes).concat();
+            out.push(Value::Bytes(&[&srid[..], &[1, 1, 0, 0, 0], &places].concat()));
         }
         Logical::Bytes => {
             let bytes: Vec<u8> = (0..rng.usize(..9)).map(|_| rng.u8(..)).collect();
@@ -140,9 +158,9 @@ fn plan() -> Plan {
 }
 
 /// Each event's value and side, as a topic would have them.
-fn messages(batch: &Batch, decimals: Decimals) -> Vec<(Vec<u8>, Sides)> {
+fn messages(batch: &Batch, forms: Forms) -> Vec<(Vec<u8>, Sides)> {
     let mut messages = Vec::new();
-    let mut envelope = Envelope::new("hs", Zone::UTC, decimals);
+    let mut envelope = Envelope::new("hs", Zone::UTC, forms);
     let take = |event: &Written<'_>| {
         let sides = match event.moved {
             Moved::Stays => Sides::Both,
@@ -156,9 +174,9 @@ fn messages(batch: &Batch, decimals: Decimals) -> Vec<(Vec<u8>, Sides)> {
     messages
 }
 
-fn reader(decimals: Decimals) -> (Reader, String) {
-    let (hash, text) = schema::document(&schema());
-    let mut reader = Reader::new(Zone::UTC, decimals);
+fn reader(forms: Forms) -> (Reader, String) {
+    let (hash, text) = schema::document(&schema(), forms);
+    let mut reader = Reader::new(Zone::UTC);
     reader.know(&hash, text.as_bytes()).unwrap();
     reader.turn_to(&hash, PLACE).unwrap();
     (reader, hash)
@@ -180,14 +198,20 @@ fn seen<'a>(batch: &'a Batch, change: &Change) -> Seen<'a> {
     (change.op, change.time_us, image(batch.before(change)), image(batch.after(change)))
 }
 
+/// Those that lose nothing.
+fn all_forms() -> impl Iterator<Item = Forms> {
+    let times = [Times::Adaptive, Times::Microseconds, Times::Iso];
+    times.into_iter().flat_map(|times| [Decimals::Precise, Decimals::String].map(|decimals| Forms { decimals, times }))
+}
+
 #[test]
 fn what_is_written_is_read_back() {
-    for decimals in [Decimals::Precise, Decimals::String] {
+    for forms in all_forms() {
         let mut rng = fastrand::Rng::with_seed(41);
         let written = batch(&mut rng, 2_000);
-        let (mut reader, hash) = reader(decimals);
+        let (mut reader, hash) = reader(forms);
         let mut found = begun(&reader);
-        for (value, sides) in messages(&written, decimals) {
+        for (value, sides) in messages(&written, forms) {
             // A changed primary key is two events.
             read(&mut reader, &hash, &mut found, &value, sides).unwrap();
         }
@@ -203,10 +227,10 @@ fn what_is_written_is_read_back() {
 fn times_become_the_zones_wall_clock() {
     let mut rng = fastrand::Rng::with_seed(43);
     let written = batch(&mut rng, 40);
-    let (mut reader, hash) = reader(Decimals::Precise);
+    let (mut reader, hash) = reader(Forms::default());
     reader.zone = Zone::parse("Asia/Tokyo").unwrap();
     let mut found = begun(&reader);
-    for (value, sides) in messages(&written, Decimals::Precise) {
+    for (value, sides) in messages(&written, Forms::default()) {
         read(&mut reader, &hash, &mut found, &value, sides).unwrap();
     }
     let (nine_hours, stamp, at) = (9 * 3_600_000_000, 17, 15);
@@ -224,9 +248,9 @@ fn times_become_the_zones_wall_clock() {
 fn columns_in_another_order_and_blanks_are_no_difference() {
     let mut rng = fastrand::Rng::with_seed(47);
     let written = batch(&mut rng, 40);
-    let (mut reader, hash) = reader(Decimals::Precise);
+    let (mut reader, hash) = reader(Forms::default());
     let (mut plain, mut turned) = (begun(&reader), begun(&reader));
-    for (value, sides) in messages(&written, Decimals::Precise) {
+    for (value, sides) in messages(&written, Forms::default()) {
         read(&mut reader, &hash, &mut plain, &value, sides).unwrap();
         // serde_json sorts an object's members by their names.
         let json: serde_json::Value = serde_json::from_slice(&value).unwrap();
@@ -242,10 +266,10 @@ fn columns_in_another_order_and_blanks_are_no_difference() {
 fn what_is_damaged_is_named_and_leaves_nothing() {
     let mut rng = fastrand::Rng::with_seed(53);
     let written = batch(&mut rng, 8);
-    let (mut reader, hash) = reader(Decimals::Precise);
+    let (mut reader, hash) = reader(Forms::default());
     let mut found = begun(&reader);
     let (mut n_refused, mut n_taken) = (0, 0);
-    for (value, sides) in messages(&written, Decimals::Precise) {
+    for (value, sides) in messages(&written, Forms::default()) {
         for end in 0..value.len() {
             let error = read(&mut reader, &hash, &mut found, &value[..end], sides).unwrap_err();
             assert!(matches!(error, ReadError::Garbage(_)) && error.to_string().contains("offset 4711"), "{error}");
@@ -271,9 +295,9 @@ fn what_is_damaged_is_named_and_leaves_nothing() {
 fn each_fault_is_named() {
     let mut rng = fastrand::Rng::with_seed(59);
     let written = batch(&mut rng, 1);
-    let (mut reader, hash) = reader(Decimals::Precise);
+    let (mut reader, hash) = reader(Forms::default());
     let mut found = begun(&reader);
-    let text = String::from_utf8(messages(&written, Decimals::Precise)[0].0.clone()).unwrap();
+    let text = String::from_utf8(messages(&written, Forms::default())[0].0.clone()).unwrap();
     for (from, to, words) in [
         ("\"op\":\"c\"", "\"op\":\"t\"", "emptied"),
         ("\"op\":\"c\"", "\"op\":\"x\"", "not known"),

@@ -1,5 +1,8 @@
 //! Values as [`super::super::value`] and Debezium's converters write them, each by the declared type of its column.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::super::value::Form;
 use super::scan::{Fault, Scanner, Str};
 use crate::civil::{self, Zone};
@@ -32,12 +35,40 @@ pub fn read(
             let value = unsigned(scanner)?;
             rows.push(Value::UInt(value));
         }
-        Form::Number if field.logical == Logical::Boolean && matches!(scanner.peek(), Some(b't' | b'f')) => {
+        Form::Truth if matches!(scanner.peek(), Some(b't' | b'f')) => {
             let value = scanner.take_exactly(b"true");
             if !value && !scanner.take_exactly(b"false") {
                 return scanner.fault("no truth value");
             }
             rows.push(Value::Int(value.into()));
+        }
+        Form::Truth => {
+            let value = scanner.integer()?;
+            rows.push(Value::Int((value != 0).into()));
+        }
+        Form::Bits(n) => {
+            let text = text(scanner, &mut reading.escaped)?;
+            let bytes = &mut reading.bytes;
+            let fits = base64(text, bytes).is_some() && bytes.len() <= 8 && bytes.len() <= n;
+            if !fits {
+                return Err(misfit(scanner, text, &format!("the base64 of {n} bytes")));
+            }
+            let number = bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+            rows.push(Value::UInt(number));
+        }
+        Form::Geometry | Form::Point => {
+            geometry(scanner, reading)?;
+            rows.push(Value::Bytes(&reading.bytes));
+        }
+        Form::Vector => {
+            reading.bytes.clear();
+            scanner.array(|scanner| {
+                let text = scanner.number()?;
+                let number: f32 = text.parse().map_err(|_| misfit(scanner, text, "a float"))?;
+                reading.bytes.extend(number.to_le_bytes());
+                Ok(())
+            })?;
+            rows.push(Value::Bytes(&reading.bytes));
         }
         Form::Number => rows.push(Value::Int(scanner.integer()?)),
         Form::Millis => {
@@ -45,6 +76,37 @@ pub fn read(
             match millis.checked_mul(1_000) {
                 Some(micros) => rows.push(Value::Int(micros)),
                 None => return scanner.fault(format!("{millis} ms are on no calendar")),
+            }
+        }
+        Form::Nanos => {
+            let nanos = scanner.integer()?;
+            if nanos % 1_000 != 0 {
+                return scanner.fault(format!("{nanos} ns are finer than a microsecond"));
+            }
+            rows.push(Value::Int(nanos / 1_000));
+        }
+        Form::IsoDate => {
+            let text = text(scanner, &mut reading.escaped)?;
+            let days = civil::parse_date(text.strip_suffix('Z').unwrap_or(text));
+            rows.push(Value::Int(days.ok_or_else(|| misfit(scanner, text, "a date, 2025-01-01Z"))?));
+        }
+        Form::IsoTime => {
+            let text = text(scanner, &mut reading.escaped)?;
+            let micros = civil::parse_time(text.strip_suffix('Z').unwrap_or(text));
+            rows.push(Value::Int(micros.ok_or_else(|| misfit(scanner, text, "a time, 12:34:56Z"))?));
+        }
+        Form::IsoDatetime => {
+            let text = text(scanner, &mut reading.escaped)?;
+            let micros = instant(text).ok_or_else(|| misfit(scanner, text, "a time, 2025-01-01T00:00:00Z"))?;
+            rows.push(Value::Int(micros));
+        }
+        Form::Digits => {
+            let text = scanner.number()?;
+            if !text.contains(['e', 'E']) {
+                rows.push(Value::Text(text));
+            } else {
+                let value: f64 = text.parse().map_err(|_| misfit(scanner, text, "a number"))?;
+                rows.push(Value::Text(&value.to_string()));
             }
         }
         Form::Float => {
@@ -110,40 +172,39 @@ fn instant(text: &str) -> Option<i64> {
     Some(civil::parse_date(date)? * civil::MICROS_PER_DAY + time)
 }
 
+/// Its well-known binary behind the SRID, as MySQL has it.
+fn geometry(scanner: &mut Scanner<'_>, reading: &mut Reading<'_>) -> Result<(), Fault> {
+    let Reading { escaped, bytes, .. } = reading;
+    let (mut srid, mut wkb) = (0, None);
+    scanner.object(|scanner, name| {
+        match name {
+            "srid" if scanner.take_null() => {}
+            "srid" => {
+                let number = scanner.integer()?;
+                let Ok(number) = u32::try_from(number) else { return scanner.fault(format!("{number} is no SRID")) };
+                srid = number;
+            }
+            "wkb" => {
+                let text = text(scanner, escaped)?;
+                let mut read = Vec::new();
+                base64(text, &mut read).ok_or_else(|| misfit(scanner, text, "base64"))?;
+                wkb = Some(read);
+            }
+            _ => scanner.skip()?,
+        }
+        Ok(())
+    })?;
+    let Some(wkb) = wkb else { return scanner.fault("a geometry without its wkb") };
+    bytes.clear();
+    bytes.extend(srid.to_le_bytes());
+    bytes.extend(wkb);
+    Ok(())
+}
+
 /// Strict: with its padding, without anything else. None where it is not that.
 fn base64(text: &str, out: &mut Vec<u8>) -> Option<()> {
     out.clear();
-    let (fours, rest) = text.as_bytes().as_chunks::<4>();
-    if !rest.is_empty() {
-        return None;
-    }
-    let letter = |byte: u8| {
-        Some(u32::from(match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        }))
-    };
-    for (number, four) in fours.iter().enumerate() {
-        let padding = four.iter().rev().take_while(|byte| **byte == b'=').count();
-        if padding > 2 || padding > 0 && number + 1 < fours.len() {
-            return None;
-        }
-        let mut bits = 0;
-        for &byte in &four[..4 - padding] {
-            bits = bits << 6 | letter(byte)?;
-        }
-        bits <<= 6 * padding;
-        let bytes = bits.to_be_bytes();
-        if bytes[4 - padding..].iter().any(|byte| *byte != 0) {
-            return None;
-        }
-        out.extend(&bytes[1..4 - padding]);
-    }
-    Some(())
+    BASE64.decode_vec(text, out).ok()
 }
 
 /// What a decimal of 65 digits and its sign needs.

@@ -3,8 +3,9 @@
 
 use super::charset::Charset;
 use super::row::Column;
-use super::table_map::{Shape, Type, code};
+use super::table_map::{More, Shape, Type, code};
 use crate::event::{Field, TableSchema};
+use crate::source::declared::GEOMETRIES;
 
 /// A row of `information_schema.COLUMNS`.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +13,7 @@ pub struct CatalogColumn {
     pub name: String,
     /// DATA_TYPE: `varchar`
     pub data_type: String,
-    /// COLUMN_TYPE: `int unsigned`
+    /// COLUMN_TYPE: `int unsigned`, `enum('a','b')`
     pub column_type: String,
     pub nullable: bool,
     /// CHARACTER_OCTET_LENGTH
@@ -39,7 +40,10 @@ pub fn shape(name: String, columns: &[CatalogColumn], primary_key: Vec<usize>) -
             format!("{name} has a column {column_name} of type {data_type}, which is not known; use a newer version of hindsight")
         })?;
         let charset = Charset::of(collation.unwrap_or(BINARY));
-        let (logical, declared, column) = found.describe(column_type.contains(" unsigned"), charset);
+        let names = choices(column_type).filter(|_| charset.encoding.is_read());
+        let detail = column.detail();
+        let more = More { unsigned: column_type.ends_with(" unsigned"), charset, names: names.map(Into::into), detail };
+        let (logical, declared, column) = found.describe(more);
         fields.push(Field { name: column_name.clone(), logical, nullable: *nullable, declared });
         decoded.push(column);
     }
@@ -79,9 +83,67 @@ impl CatalogColumn {
             "set" => of(code::SET, Some(1), 0),
             "json" => of(code::JSON, None, 4),
             "vector" => of(code::VECTOR, None, 4),
-            "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
-            | "geomcollection" | "geometrycollection" => of(code::GEOMETRY, None, 4),
+            "geometrycollection" => of(code::GEOMETRY, None, 4),
+            geometry if GEOMETRIES.contains(&geometry) => of(code::GEOMETRY, None, 4),
             _ => None,
+        }
+    }
+
+    /// Of a geometry its place among [`GEOMETRIES`], of a vector how many numbers it has.
+    fn detail(&self) -> u64 {
+        match self.data_type.as_str() {
+            "vector" => {
+                let number = self.column_type.trim_start_matches("vector(").trim_end_matches(')');
+                number.parse().unwrap_or(0)
+            }
+            "geometrycollection" => GEOMETRIES.len() as u64 - 1,
+            geometry => GEOMETRIES.iter().position(|known| *known == geometry).unwrap_or(0) as u64,
+        }
+    }
+}
+
+/// The names of `enum('a','it''s')`; none of another type.
+fn choices(column_type: &str) -> Option<Vec<String>> {
+    let names = column_type.strip_prefix("enum(").or_else(|| column_type.strip_prefix("set("))?;
+    let mut letters = names.strip_suffix(')')?.chars().peekable();
+    let mut names = Vec::new();
+    while letters.next()? == '\'' {
+        let mut name = String::new();
+        loop {
+            name.push(match letters.next()? {
+                '\'' if letters.next_if_eq(&'\'').is_none() => break,
+                // As `append_unescaped` writes them.
+                '\\' => match letters.next()? {
+                    '0' => '\0',
+                    'n' => '\n',
+                    'r' => '\r',
+                    letter => letter,
+                },
+                letter => letter,
+            });
+        }
+        names.push(name);
+        match letters.next() {
+            None => return Some(names),
+            Some(',') => {}
+            Some(_) => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_the_server_writes_them() {
+        let read = |text: &str| choices(text).map(|names| names.join("|"));
+        assert_eq!(read("enum('a','b')").as_deref(), Some("a|b"));
+        assert_eq!(read("set('it''s','','한글')").as_deref(), Some("it's||한글"));
+        assert_eq!(read("enum('with,comma','),','\\\\')").as_deref(), Some("with,comma|),|\\"));
+        for wrong in ["int", "enum()", "enum('a'", "enum('a'b)", "enum(a)"] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Character sets by collation id (`INFORMATION_SCHEMA.COLLATIONS`), and their texts as UTF-8.
 
+use std::borrow::Cow;
+
 use encoding_rs::Encoding;
 
 /// A column's character set.
@@ -18,6 +20,25 @@ pub enum Text {
     Other(&'static Encoding),
     /// No converter is known.
     Unknown,
+}
+
+impl Text {
+    /// Whether there is a converter.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Text::Utf8 | Text::Other(_))
+    }
+
+    /// None: no text, or not in this character set, or in one without a converter.
+    pub fn read<'a>(&self, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
+        match self {
+            Text::Utf8 => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            Text::Other(encoding) => {
+                let (text, broken) = encoding.decode_without_bom_handling(bytes);
+                (!broken).then_some(text)
+            }
+            Text::Binary | Text::Unknown => None,
+        }
+    }
 }
 
 impl Charset {

@@ -8,6 +8,7 @@ pub(super) mod charset;
 mod decimal;
 mod frame;
 pub(super) mod header;
+pub(super) mod json;
 pub(super) mod log;
 mod position;
 pub(super) mod row;

@@ -2,14 +2,16 @@
 //!
 //! Formats: `sql/field.cc` (`pack`), `my_time.cc` (`my_*_packed_to_binary`), as the server writes them.
 
+use std::sync::Arc;
+
 use super::charset::Text;
-use super::decimal;
 use super::frame::{Bytes, Short};
+use super::{decimal, json};
 use crate::civil::{self, MICROS_PER_SECOND, Zone};
 use crate::rows::{Rows, Value};
 
 /// How a column's value stands in a row image.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Column {
     /// Bytes of the number.
     Signed(u8),
@@ -43,10 +45,24 @@ pub enum Column {
     Time(u8),
     Datetime(u8),
     Timestamp(u8),
+    /// BIT(1): a truth value.
+    Truth,
+    /// BIT: a number of so many bytes.
+    Bits(u8),
+    /// The number of one of these, from 1; 0 is the empty text that stands for what is none of them.
+    Enum {
+        size: u8,
+        names: Arc<[String]>,
+    },
+    /// A bit for each of these.
+    Set {
+        size: u8,
+        names: Arc<[String]>,
+    },
+    /// A document behind a length of so many bytes.
+    Json(u8),
     /// A value of so many bytes that is not decoded.
     Undecoded(u16),
-    /// The same behind a length of so many bytes.
-    UndecodedBlob(u8),
 }
 
 impl Column {
@@ -139,32 +155,56 @@ fn value(image: &mut Bytes<'_>, column: &Column, zone: &Zone, rows: &mut Rows) -
             image.take(usize::from(n))?;
             rows.push(Value::Undecoded);
         }
-        Column::UndecodedBlob(length) => {
-            let n = image.le(usize::from(length.min(8)))?;
-            image.take(usize::try_from(n).map_err(|_| Short)?)?;
-            rows.push(Value::Undecoded);
+        Column::Truth => rows.push(Value::Int((image.u8()? & 1).into())),
+        Column::Bits(bytes) => rows.push(Value::UInt(image.be(usize::from(bytes))?)),
+        Column::Enum { size, ref names } => rows.push(choice(image.le(usize::from(size))?, names)?),
+        Column::Set { size, ref names } => {
+            let chosen = image.le(usize::from(size))?;
+            rows.push_text_with(|text| choices(text, chosen, names));
+        }
+        Column::Json(length) => {
+            let document = counted(image, length)?;
+            let mut result = Ok(());
+            rows.push_text_with(|text| result = json::write(text, document));
+            result?;
         }
     }
     Ok(())
 }
 
-fn string(image: &mut Bytes<'_>, length: u8, encoding: Text, rows: &mut Rows) -> Result<(), Short> {
+fn counted<'a>(image: &mut Bytes<'a>, length: u8) -> Result<&'a [u8], Short> {
     let n = image.le(usize::from(length.min(8)))?;
-    let bytes = image.take(usize::try_from(n).map_err(|_| Short)?)?;
-    push_string(bytes, encoding, rows);
+    image.take(usize::try_from(n).map_err(|_| Short)?)
+}
+
+fn string(image: &mut Bytes<'_>, length: u8, encoding: Text, rows: &mut Rows) -> Result<(), Short> {
+    push_string(counted(image, length)?, encoding, rows);
     Ok(())
+}
+
+/// An ENUM's value.
+pub fn choice(number: u64, names: &[String]) -> Result<Value<'_>, Short> {
+    match usize::try_from(number).map_err(|_| Short)? {
+        0 => Ok(Value::Text("")),
+        number => names.get(number - 1).map(|name| Value::Text(name)).ok_or(Short),
+    }
+}
+
+/// A SET's value: its members with commas between them.
+pub fn choices(out: &mut String, chosen: u64, names: &[String]) {
+    let mut separator = "";
+    for (_, name) in names.iter().enumerate().filter(|(i, _)| chosen >> i & 1 == 1) {
+        out.push_str(separator);
+        out.push_str(name);
+        separator = ",";
+    }
 }
 
 /// Bytes as they are stored, in the column's character set.
 pub fn push_string(bytes: &[u8], encoding: Text, rows: &mut Rows) {
     match encoding {
-        Text::Utf8 => rows.push(utf8(bytes)),
         Text::Binary => rows.push(Value::Bytes(bytes)),
-        Text::Unknown => rows.push(Value::Undecoded),
-        Text::Other(encoding) => {
-            let (text, broken) = encoding.decode_without_bom_handling(bytes);
-            rows.push(if broken { Value::Undecoded } else { Value::Text(&text) });
-        }
+        encoding => rows.push(encoding.read(bytes).as_deref().map_or(Value::Undecoded, Value::Text)),
     }
 }
 

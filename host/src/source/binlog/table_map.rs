@@ -3,11 +3,14 @@
 //! Format: `libs/mysql/binlog/event/rows_event.h` (`Table_map_event`). Names and keys come from the optional metadata that
 //! `binlog_row_metadata=FULL` writes.
 
+use std::sync::Arc;
+
 use super::charset::{Charset, Text};
 use super::decimal;
 use super::frame::{Bytes, Short};
 use super::row::Column;
 use crate::event::{Field, Logical, TableSchema};
+use crate::source::declared::GEOMETRIES;
 
 /// A table map taken apart as far as every map can be.
 pub struct TableMap<'a> {
@@ -78,8 +81,14 @@ mod optional {
     pub const DEFAULT_CHARSET: u8 = 2;
     pub const COLUMN_CHARSET: u8 = 3;
     pub const COLUMN_NAME: u8 = 4;
+    pub const SET_STR_VALUE: u8 = 5;
+    pub const ENUM_STR_VALUE: u8 = 6;
+    pub const GEOMETRY_TYPE: u8 = 7;
     pub const SIMPLE_PRIMARY_KEY: u8 = 8;
     pub const PRIMARY_KEY_WITH_PREFIX: u8 = 9;
+    pub const ENUM_AND_SET_DEFAULT_CHARSET: u8 = 10;
+    pub const ENUM_AND_SET_COLUMN_CHARSET: u8 = 11;
+    pub const VECTOR_DIMENSIONALITY: u8 = 13;
 }
 
 impl<'a> TableMap<'a> {
@@ -111,7 +120,9 @@ impl<'a> TableMap<'a> {
         let mut columns = Vec::with_capacity(self.n_columns);
         for (i, (name, found)) in optional.names.into_iter().zip(&types).enumerate() {
             let charset = Charset::of(optional.collations[i]);
-            let (logical, declared, column) = found.describe(optional.unsigned[i], charset);
+            let names = optional.choices[i].iter().map(|name| charset.encoding.read(name).map(Into::into)).collect();
+            let more = More { unsigned: optional.unsigned[i], charset, names, detail: optional.details[i] };
+            let (logical, declared, column) = found.describe(more);
             let nullable = self.null_bits[i / 8] >> (i % 8) & 1 == 1;
             fields.push(Field { name, logical, nullable, declared });
             columns.push(column);
@@ -122,15 +133,18 @@ impl<'a> TableMap<'a> {
         Ok(Shape { schema: TableSchema { name, fields, primary_key: optional.primary_key }, columns })
     }
 
-    fn optional(&self, types: &[Type]) -> Result<Optional, ShapeError> {
+    fn optional(&self, types: &[Type]) -> Result<Optional<'a>, ShapeError> {
         let mut result = Optional {
             names: Vec::new(),
             unsigned: vec![false; self.n_columns],
             collations: vec![63; self.n_columns],
+            choices: vec![Vec::new(); self.n_columns],
+            details: vec![0; self.n_columns],
             primary_key: Vec::new(),
         };
-        let numeric: Vec<usize> = (0..types.len()).filter(|&i| types[i].is_numeric()).collect();
-        let character: Vec<usize> = (0..types.len()).filter(|&i| types[i].is_character()).collect();
+        let those = |wanted: fn(&Type) -> bool| (0..types.len()).filter(|&i| wanted(&types[i])).collect::<Vec<_>>();
+        let (numeric, character, chosen) = (those(Type::is_numeric), those(Type::is_character), those(Type::is_chosen));
+        let of = |wanted: u8| (0..types.len()).filter(move |&i| types[i].code == wanted);
         let mut rest = Bytes(self.optional);
         while !rest.0.is_empty() {
             let kind = rest.u8()?;
@@ -142,22 +156,26 @@ impl<'a> TableMap<'a> {
                         result.unsigned[column] = byte >> (7 - bit % 8) & 1 == 1;
                     }
                 }
-                optional::DEFAULT_CHARSET => {
-                    let default = value.lenenc()?;
-                    character.iter().for_each(|&column| result.collations[column] = default);
-                    while !value.0.is_empty() {
-                        let index = usize::try_from(value.lenenc()?).map_err(|_| Short)?;
-                        result.collations[*character.get(index).ok_or(Short)?] = value.lenenc()?;
-                    }
-                }
-                optional::COLUMN_CHARSET => {
-                    for &column in &character {
-                        result.collations[column] = value.lenenc()?;
-                    }
-                }
+                optional::DEFAULT_CHARSET => result.default_collation(&character, value)?,
+                optional::ENUM_AND_SET_DEFAULT_CHARSET => result.default_collation(&chosen, value)?,
+                optional::COLUMN_CHARSET => result.each_collation(&character, value)?,
+                optional::ENUM_AND_SET_COLUMN_CHARSET => result.each_collation(&chosen, value)?,
                 optional::COLUMN_NAME => {
                     while !value.0.is_empty() {
                         result.names.push(String::from_utf8_lossy(value.lenenc_bytes()?).into_owned());
+                    }
+                }
+                optional::ENUM_STR_VALUE | optional::SET_STR_VALUE => {
+                    for column in of(if kind == optional::SET_STR_VALUE { code::SET } else { code::ENUM }) {
+                        let n = value.lenenc()?;
+                        let names = (0..n).map(|_| value.lenenc_bytes());
+                        result.choices[column] = names.collect::<Result<_, _>>()?;
+                    }
+                }
+                optional::GEOMETRY_TYPE | optional::VECTOR_DIMENSIONALITY => {
+                    let is_vector = kind == optional::VECTOR_DIMENSIONALITY;
+                    for column in of(if is_vector { code::VECTOR } else { code::GEOMETRY }) {
+                        result.details[column] = value.lenenc()?;
                     }
                 }
                 optional::SIMPLE_PRIMARY_KEY => {
@@ -179,11 +197,35 @@ impl<'a> TableMap<'a> {
     }
 }
 
-struct Optional {
+struct Optional<'a> {
     names: Vec<String>,
     unsigned: Vec<bool>,
     collations: Vec<u64>,
+    /// Of an ENUM or SET, in its character set.
+    choices: Vec<Vec<&'a [u8]>>,
+    /// Which geometry, or how many numbers a vector has.
+    details: Vec<u64>,
     primary_key: Vec<usize>,
+}
+
+impl Optional<'_> {
+    /// The one of most of these columns, then those of the others, by their place among these.
+    fn default_collation(&mut self, columns: &[usize], mut value: Bytes<'_>) -> Result<(), Short> {
+        let default = value.lenenc()?;
+        columns.iter().for_each(|&column| self.collations[column] = default);
+        while !value.0.is_empty() {
+            let index = usize::try_from(value.lenenc()?).map_err(|_| Short)?;
+            self.collations[*columns.get(index).ok_or(Short)?] = value.lenenc()?;
+        }
+        Ok(())
+    }
+
+    fn each_collation(&mut self, columns: &[usize], mut value: Bytes<'_>) -> Result<(), Short> {
+        for &column in columns {
+            self.collations[column] = value.lenenc()?;
+        }
+        Ok(())
+    }
 }
 
 /// A type code with its metadata.
@@ -244,13 +286,17 @@ impl Type {
         )
     }
 
+    fn is_chosen(&self) -> bool {
+        matches!(self.code, code::ENUM | code::SET)
+    }
+
     /// The types that have a collation in the charset fields; the server lists one for VECTOR too.
     fn is_character(&self) -> bool {
         matches!(self.code, code::VARCHAR | code::VAR_STRING | code::STRING | code::BLOB | code::VECTOR)
     }
 
-    /// `unsigned` and `charset` matter to numbers and to texts only.
-    pub fn describe(&self, unsigned: bool, charset: Charset) -> (Logical, String, Column) {
+    pub fn describe(&self, more: More) -> (Logical, String, Column) {
+        let More { unsigned, charset, names, detail } = more;
         let integer = |name: &str, bytes: u8| match unsigned {
             // All but BIGINT fit int64; one logical type for a column whatever its values.
             true if bytes == 8 => (Logical::UInt64, format!("{name} unsigned"), Column::Unsigned(bytes)),
@@ -266,7 +312,9 @@ impl Type {
             encoding => (Logical::Text, text.to_owned(), column(encoding)),
         };
         let characters = u32::from(self.a) / charset.bytes_max;
-        let undecoded = |declared: &str, length: Column| (Logical::Bytes, declared.to_owned(), length);
+        let undecoded = |declared: &str, bytes| (Logical::Bytes, declared.to_owned(), Column::Undecoded(bytes));
+        let bytes = |declared: String| (Logical::Bytes, declared, Column::string(self.b, Text::Binary));
+        let size = self.a as u8;
         match self.code {
             code::TINY => integer("tinyint", 1),
             code::SHORT => integer("smallint", 2),
@@ -309,16 +357,46 @@ impl Type {
             code::TIME2 => (Logical::Time, with_fraction("time"), Column::Time(self.a as u8)),
             code::DATETIME2 => (Logical::Datetime, with_fraction("datetime"), Column::Datetime(self.a as u8)),
             code::TIMESTAMP2 => (Logical::Datetime, with_fraction("timestamp"), Column::Timestamp(self.a as u8)),
-            code::TIME => undecoded("time of an old format", Column::Undecoded(3)),
-            code::TIMESTAMP => undecoded("timestamp of an old format", Column::Undecoded(4)),
-            code::DATETIME => undecoded("datetime of an old format", Column::Undecoded(8)),
-            code::NULL => undecoded("null", Column::Undecoded(0)),
-            code::BIT => undecoded(&format!("bit({})", self.a), Column::Undecoded(self.a.div_ceil(8))),
-            code::ENUM => undecoded("enum", Column::Undecoded(self.a)),
-            code::SET => undecoded("set", Column::Undecoded(self.a)),
-            code::JSON => undecoded("json", Column::UndecodedBlob(self.b)),
-            code::GEOMETRY => undecoded("geometry", Column::UndecodedBlob(self.b)),
-            _ => undecoded("vector", Column::UndecodedBlob(self.b)),
+            code::TIME => undecoded("time of an old format", 3),
+            code::TIMESTAMP => undecoded("timestamp of an old format", 4),
+            code::DATETIME => undecoded("datetime of an old format", 8),
+            code::NULL => undecoded("null", 0),
+            code::BIT if self.a == 1 => (Logical::Boolean, "bit(1)".into(), Column::Truth),
+            code::BIT => (Logical::UInt64, format!("bit({})", self.a), Column::Bits(self.a.div_ceil(8) as u8)),
+            code::ENUM | code::SET => {
+                let word = if self.code == code::ENUM { "enum" } else { "set" };
+                match names {
+                    // In a character set without a converter.
+                    None => undecoded(word, self.a),
+                    Some(names) => {
+                        let declared = declared_choices(word, &names);
+                        let column = match self.code {
+                            code::ENUM => Column::Enum { size, names },
+                            _ => Column::Set { size, names },
+                        };
+                        (Logical::Text, declared, column)
+                    }
+                }
+            }
+            code::JSON => (Logical::Json, "json".into(), Column::Json(self.b)),
+            code::GEOMETRY => bytes(GEOMETRIES.get(detail as usize).unwrap_or(&GEOMETRIES[0]).to_string()),
+            _ => bytes(format!("vector({detail})")),
         }
     }
+}
+
+/// What else a column's type is made of; each matters to some types only.
+pub(super) struct More {
+    pub unsigned: bool,
+    pub charset: Charset,
+    /// Of an ENUM or SET; none where they cannot be read.
+    pub names: Option<Arc<[String]>>,
+    /// Which of [`GEOMETRIES`], or how many numbers a vector has.
+    pub detail: u64,
+}
+
+/// `enum('a','b')`
+fn declared_choices(word: &str, names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("'{}'", name.replace('\'', "''"))).collect();
+    format!("{word}({})", names.join(","))
 }

@@ -43,7 +43,12 @@ pub fn read_row(table: &Table, fields: &[&Field], place: &str, reading: Reading,
             faults.push(Fault::new(entry.key_span.clone(), message).label("no such column").help(help));
             continue;
         };
-        match read_value(&entry.node, fields[column].logical, reading) {
+        let is_unsigned = || fields[column].declared.to_ascii_lowercase().contains("unsigned");
+        let read = match read_value(&entry.node, fields[column].logical, reading) {
+            Ok(Cell::Int(number)) if number < 0 && is_unsigned() => Err("an integer without a sign"),
+            read => read,
+        };
+        match read {
             Ok(cell) => cells[column] = cell,
             Err(wanted) => {
                 let Field { name, declared, .. } = fields[column];

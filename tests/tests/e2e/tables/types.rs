@@ -5,13 +5,13 @@ use std::fs;
 
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
-use hindsight_tests::pipeline::{Place, TABLE};
+use hindsight_tests::pipeline::{Place, TABLE, assert_same};
 use hindsight_tests::say::say;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
 use super::replay::place;
-use crate::values::{COLUMNS, FIRST_NO_DATE, NO_DATES, VALUES, inserts, schema};
+use crate::values::{COLUMNS, FIRST_NO_DATE, NO_DATES, VALUES, inserts, schema, unhex};
 
 /// Beside [`COLUMNS`]: what an envelope holds and SQLite's history was not shown to.
 const MORE: &[(&str, &str, &[&str])] = &[
@@ -35,6 +35,47 @@ const MORE: &[(&str, &str, &[&str])] = &[
     ("zf", "INT(6) ZEROFILL", &["0", "42"]),
     ("u64", "BIGINT UNSIGNED", &["18446744073709551615", "9223372036854775808", "0"]),
     ("defaulted", "VARCHAR(9) DEFAULT 'x'", &["DEFAULT"]),
+    ("bit1", "BIT(1)", &["b'0'", "b'1'"]),
+    ("bit9", "BIT(9)", &["0", "b'101010101'", "511", "1"]),
+    ("bit64", "BIT(64)", &["0", "x'FFFFFFFFFFFFFFFF'", "x'0102030405060708'"]),
+    (
+        "en",
+        "ENUM('a', 'it''s', '한글', 'with,comma', '')",
+        &["'a'", "'it''s'", "'한글'", "'with,comma'", "''", "'none of them'"],
+    ),
+    ("enl1", "ENUM('é', 'ü') CHARACTER SET latin1", &["'é'", "'ü'", "1"]),
+    ("se", "SET('x', 'y''', 'z', '한')", &["''", "'x'", "'x,z,한'", "'y'''", "15"]),
+    ("js", "JSON", JSON),
+    ("ge", "GEOMETRY", &["ST_GeomFromText('POINT(1 2)')", "ST_GeomFromText('LINESTRING(0 0,1 1.5)', 4326)"]),
+    ("po", "POINT SRID 4326", &["ST_GeomFromText('POINT(37.5 127.0)', 4326)"]),
+    ("pg", "POLYGON", &["ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))')"]),
+    (
+        "gc",
+        "GEOMETRYCOLLECTION",
+        &["ST_GeomFromText('GEOMETRYCOLLECTION(POINT(0 0))')", "ST_GeomFromText('GEOMETRYCOLLECTION EMPTY')"],
+    ),
+    ("ve", "VECTOR(3)", &["STRING_TO_VECTOR('[1,2.5,-3e10]')"]),
+];
+
+/// What the log has in binary and a snapshot as the server's text.
+const JSON: &[&str] = &[
+    "'null'",
+    "'true'",
+    r#"'"two  blanks: , and a \\\\\\" quote\\""'"#,
+    "'[]'",
+    "'{}'",
+    r#"'[1, [2, [3, {"k": []}]]]'"#,
+    r#"'{"zz": 1, "a": 2, "é한💾": 3, "": 4, "a b": "c d"}'"#,
+    "'[0, -1, 127, 128, 32767, 32768, -32768, -32769, 65535, 65536, 2147483647, 2147483648, -2147483649, 4294967296]'",
+    "'[9223372036854775807, -9223372036854775808, 18446744073709551615, 18446744073709551616]'",
+    "'[0.0, -0.0, 1.0, -1.5, 0.1, 100.0, 1e15, 1e16, 123456789012345678.0, 1e-5, 1.5e-14, 1e-15, 1e100, 5e-324, 1.7976931348623157e308]'",
+    r#"JSON_ARRAY('\\ / \n\t\r\b " \0 \'', CHAR(1, 31, 127 USING utf8mb4))"#,
+    "JSON_OBJECT('d', DATE '2024-02-29', 't', TIME '-12:34:56.789', 'z', TIME '00:00:00', 'dt', TIMESTAMP '2024-02-29 12:34:56')",
+    "JSON_ARRAY(CAST(1.10 AS DECIMAL(10,2)), CAST(-0.5 AS DECIMAL(65,30)), CAST(x'00ff' AS BINARY(2)), x'', b'101', 1.5, NULL, TRUE)",
+    "CAST(DATE '0001-01-01' AS JSON)",
+    "CAST(ST_GeomFromText('POINT(1 2)') AS JSON)",
+    "JSON_OBJECT('long', REPEAT('l', 70000), 'n', 70000, 'm', -70000, 'deep', JSON_ARRAY(1, 2.5, REPEAT('é', 300)))",
+    "JSON_ARRAY(REPEAT('a', 127), REPEAT('b', 128), REPEAT('c', 16384))",
 ];
 
 /// Columns that nobody writes.
@@ -81,7 +122,8 @@ fn a_row_is_the_same_to_the_byte_by_snapshot_and_by_the_log_in_every_time_zone()
             assert!(found == image, "{zone}, row {id}: {}", first_difference(found, image));
         }
         assert_eq!(read.len(), logged.len());
-        let n_columns = logged["1"].matches("\":").count();
+        let image: serde_json::Value = serde_json::from_str(&logged["1"]).expect("JSON");
+        let n_columns = image.as_object().expect("an object").len();
         assert_eq!(n_columns, 3 + COLUMNS.len() + MORE.len() + 3, "all columns are in the images");
         say(&format!("{zone}: {n_rows} rows of {n_columns} columns are the same"));
 
@@ -139,16 +181,17 @@ fn history(place: &Place) -> (String, Vec<Vec<Value>>) {
 
 /// Columns that are not decoded are no hindrance where the rule does not ask for them.
 #[test]
-fn a_table_with_types_that_are_not_decoded_is_read_without_them() {
+fn a_table_with_texts_that_no_converter_reads_is_read_without_them() {
     let server = Mysql::start(&[]);
     server.add_reader();
     server.sql(
         "CREATE DATABASE shop CHARACTER SET utf8mb4; USE shop; SET NAMES utf8mb4;
          CREATE TABLE odd (js JSON, id INT PRIMARY KEY, bi BIT(9), owner_id INT NOT NULL, en ENUM('a', 'b'), registered_at DATETIME NOT NULL,
-           se SET('x', 'y'), ge GEOMETRY, ve VECTOR(3), asset_info VARCHAR(50), ts VARCHAR(20) CHARACTER SET utf32, KEY (owner_id));
+           se SET('x', 'y'), ge GEOMETRY, ve VECTOR(3), asset_info VARCHAR(50), ts VARCHAR(20) CHARACTER SET utf32,
+           en4 ENUM('é') CHARACTER SET utf32, KEY (owner_id));
          INSERT INTO odd VALUES ('{\"a\": [1, 2.5, null]}', 1, b'101010101', 10, 'b', '2025-01-01', 'x,y',
-           ST_GeomFromText('POINT(1 2)'), STRING_TO_VECTOR('[1,2,3]'), 'café – 東京', 'é'), (NULL, 2, NULL, 10, NULL, '2025-01-01',
-           NULL, NULL, NULL, 'nothing', NULL);",
+           ST_GeomFromText('POINT(1 2)'), STRING_TO_VECTOR('[1,2,3]'), 'café – 東京', 'é', 'é'), (NULL, 2, NULL, 10, NULL, '2025-01-01',
+           NULL, NULL, NULL, 'nothing', NULL, NULL);",
     );
     let run = |settings: &str, snapshot: &str| {
         let place = place(&Live { table: "shop.odd", snapshot, ..Live::of(&server) }, settings);
@@ -165,9 +208,7 @@ fn a_table_with_types_that_are_not_decoded_is_read_without_them() {
         assert_eq!(read, logged, "{mode}");
         assert_eq!(read.1.len(), 2);
     }
-    for (column, declared) in
-        [("js", "json"), ("bi", "bit(9)"), ("en", "enum"), ("ge", "geometry"), ("ts", "varchar(20)")]
-    {
+    for (column, declared) in [("ts", "varchar(20)"), ("en4", "enum")] {
         let (place, answer) = run(&format!("columns = \"{column}\""), "snapshot = \"initial\"");
         assert_eq!(answer.exit, Some(1), "{column}: {}", answer.err);
         for word in
@@ -177,4 +218,94 @@ fn a_table_with_types_that_are_not_decoded_is_read_without_them() {
         }
         assert_eq!(history(&place).1.len(), 0, "no row was written");
     }
+}
+
+/// Documents that nobody thought of: what the log's binary form becomes is what the server prints, but for its blanks.
+#[test]
+fn documents_are_those_that_the_server_prints() {
+    let server = Mysql::start(&[]);
+    server.add_reader();
+    server.sql(
+        "CREATE DATABASE shop CHARACTER SET utf8mb4;
+         CREATE TABLE shop.documents (id INT PRIMARY KEY, owner_id INT NOT NULL, registered_at DATETIME NOT NULL, js JSON, KEY (owner_id));",
+    );
+    let mut random = fastrand::Rng::with_seed(251);
+    for _ in 0..N_DOCUMENTS / 100 {
+        let rows: Vec<String> = (0..100)
+            .map(|_| {
+                let text = document(&mut random, 0).replace('\\', "\\\\").replace('\'', "''");
+                format!("(0, 1, '2025-01-01', '{text}')")
+            })
+            .collect();
+        server.sql(&format!(
+            "SET NAMES utf8mb4; SET @id = (SELECT COALESCE(MAX(id), 0) FROM shop.documents);
+             CREATE TEMPORARY TABLE shop.some LIKE shop.documents; ALTER TABLE shop.some DROP PRIMARY KEY;
+             INSERT INTO shop.some VALUES {};
+             INSERT INTO shop.documents SELECT @id := @id + 1, owner_id, registered_at, js FROM shop.some;
+             DROP TEMPORARY TABLE shop.some;",
+            rows.join(", ")
+        ));
+    }
+    let printed = server.sql("SELECT id, HEX(CAST(js AS CHAR)) FROM shop.documents");
+    let wanted: BTreeMap<String, String> = printed
+        .lines()
+        .map(|line| {
+            let (id, hex) = line.split_once('\t').expect("two columns");
+            (id.to_owned(), without_blanks(&unhex(hex)))
+        })
+        .collect();
+    assert_eq!(wanted.len(), N_DOCUMENTS);
+    for snapshot in ["snapshot = \"never\"", "snapshot = \"initial\""] {
+        let place = place(&Live { table: "shop.documents", snapshot, ..Live::of(&server) }, "columns = \"js\"");
+        assert_eq!(place.run_to_end().exit, Some(0));
+        let connection = Connection::open(place.database()).expect("open the history");
+        let mut statement =
+            connection.prepare(&format!("SELECT source_id, js FROM {TABLE}")).expect("the history has both");
+        let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?.to_string(), row.get(1)?)));
+        let found: BTreeMap<String, String> = rows.and_then(Iterator::collect).expect("read the history");
+        assert_same(&found, &wanted, snapshot);
+    }
+    say(&format!("{N_DOCUMENTS} documents are as the server prints them, by the log and by a snapshot"));
+}
+
+const N_DOCUMENTS: usize = 2_000;
+
+fn document(random: &mut fastrand::Rng, depth: u32) -> String {
+    let n = random.usize(0..if depth == 0 { 12 } else { 4 });
+    match random.u32(0..if depth > 3 { 6 } else { 8 }) {
+        0 => ["null", "true", "false"][random.usize(0..3)].into(),
+        1 => (random.i64(..) >> random.u32(0..64)).to_string(),
+        2 => (random.u64(..) >> random.u32(0..64)).to_string(),
+        3 | 4 => {
+            // Any exponent as often as any other, and numbers of few digits.
+            let float = f64::from_bits(random.u64(..));
+            let few = random.i32(-10_000..10_000) as f64 * 10_f64.powi(random.i32(-25..25));
+            let float = if float.is_finite() && random.bool() { float } else { few };
+            format!("{float:e}")
+        }
+        5 => string(random),
+        6 => format!("[{}]", (0..n).map(|_| document(random, depth + 1)).collect::<Vec<_>>().join(",")),
+        _ => {
+            let member = |_| format!("{}:{}", string(random), document(random, depth + 1));
+            format!("{{{}}}", (0..n).map(member).collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+fn string(random: &mut fastrand::Rng) -> String {
+    const LETTERS: [char; 16] =
+        ['a', ' ', '"', '\\', '/', '\u{1}', '\u{8}', '\n', '\t', '\r', '\u{c}', '\u{7f}', 'é', '한', '💾', ','];
+    let text: String = (0..random.usize(0..9)).map(|_| LETTERS[random.usize(0..LETTERS.len())]).collect();
+    serde_json::Value::String(text).to_string()
+}
+
+fn without_blanks(text: &str) -> String {
+    let (mut within, mut escaped) = (false, false);
+    let keeps = |letter: &char| {
+        let kept = within || *letter != ' ';
+        within ^= *letter == '"' && !escaped;
+        escaped = *letter == '\\' && !escaped;
+        kept
+    };
+    text.chars().filter(keeps).collect()
 }

@@ -157,7 +157,7 @@ pub fn all_rows(table: &Table) -> String {
     format!("SELECT {} FROM {}", columns(table), table.quoted())
 }
 
-/// Of a column that is not decoded only whether it is NULL.
+/// Of a column that is not decoded only whether it is NULL; of a choice its number, as the log has it.
 fn columns(table: &Table) -> String {
     let columns: Vec<String> = table
         .schema
@@ -165,7 +165,8 @@ fn columns(table: &Table) -> String {
         .iter()
         .zip(table.columns.iter())
         .map(|(field, column)| match column {
-            Column::Undecoded(_) | Column::UndecodedBlob(_) => format!("{} IS NULL", quoted(&field.name)),
+            Column::Undecoded(_) => format!("{} IS NULL", quoted(&field.name)),
+            Column::Enum { .. } | Column::Set { .. } => format!("CAST({} AS UNSIGNED)", quoted(&field.name)),
             _ => quoted(&field.name),
         })
         .collect();
@@ -190,7 +191,7 @@ mod tests {
                 fields: ["region", "owner", "doc"].map(field).into(),
                 primary_key: vec![1],
             }),
-            columns: [Column::Utf8Short, Column::Signed(4), Column::UndecodedBlob(4)].into(),
+            columns: [Column::Utf8Short, Column::Signed(4), Column::Undecoded(4)].into(),
             collations: vec![Some(collation), None, None],
             indexes: Vec::new(),
             rows: 0,

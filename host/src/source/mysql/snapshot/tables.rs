@@ -63,8 +63,7 @@ impl Table {
     /// The columns by which a row is found again; none where no key tells it.
     pub fn identity(&self) -> Option<&[usize]> {
         let key = &self.schema.primary_key;
-        let is_decoded =
-            |column: &usize| !matches!(self.columns[*column], Column::Undecoded(_) | Column::UndecodedBlob(_));
+        let is_decoded = |column: &usize| !matches!(self.columns[*column], Column::Undecoded(_));
         (!key.is_empty() && key.iter().all(is_decoded)).then_some(key.as_slice())
     }
 
@@ -81,7 +80,7 @@ impl Table {
         if self.identity().is_none() {
             return whole("it has no primary key that tells its rows apart".into(), None);
         }
-        if let Some(&column) = entity_key.iter().find(|&&column| !is_ordered(self.columns[column])) {
+        if let Some(&column) = entity_key.iter().find(|&&column| !is_ordered(&self.columns[column])) {
             let field = &self.schema.fields[column];
             return whole(
                 format!("the order of {} ({}) is known to the server only", field.name, field.declared),
@@ -117,11 +116,11 @@ impl Table {
 }
 
 /// Whether this program knows the order of the column's values, for texts with the server's help.
-fn is_ordered(column: Column) -> bool {
+fn is_ordered(column: &Column) -> bool {
     match column {
         Column::Signed(_) | Column::Unsigned(_) | Column::UnsignedAsInt(_) => true,
         Column::Utf8Short | Column::Utf8Long | Column::Binary { .. } => true,
-        Column::Char1(encoding) | Column::String { encoding, .. } => encoding != Text::Unknown,
+        Column::Char1(encoding) | Column::String { encoding, .. } => *encoding != Text::Unknown,
         _ => false,
     }
 }
@@ -176,7 +175,7 @@ async fn one(
         (String, String, String, String, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<String>);
     let found: Vec<ColumnRow> = conn
         .exec(
-            "SELECT COLUMN_NAME, LOWER(DATA_TYPE), LOWER(COLUMN_TYPE), IS_NULLABLE, CHARACTER_OCTET_LENGTH,
+            "SELECT COLUMN_NAME, LOWER(DATA_TYPE), COLUMN_TYPE, IS_NULLABLE, CHARACTER_OCTET_LENGTH,
                     NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLLATION_NAME
              FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
             (&database, &name),

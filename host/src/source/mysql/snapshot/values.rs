@@ -7,7 +7,8 @@ use super::statements::Chunks;
 use crate::civil::{self, MICROS_PER_SECOND, Zone};
 use crate::rows::{Rows, Value};
 use crate::source::binlog::charset::Text;
-use crate::source::binlog::row::{Column, push_string};
+use crate::source::binlog::json;
+use crate::source::binlog::row::{self, Column, push_string};
 
 /// What the server sent is not what the column holds.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct Unlike {
 
 /// Appends a row of the binary protocol, one value for each column.
 pub fn push(row: &Row, columns: &[Column], zone: &Zone, rows: &mut Rows) -> Result<(), Unlike> {
-    for (i, &column) in columns.iter().enumerate() {
+    for (i, column) in columns.iter().enumerate() {
         let sent = row.as_ref(i).unwrap_or(&Sent::NULL);
         if value(sent, column, zone, rows).is_none() {
             return Err(Unlike { column: i, sent: format!("{sent:?}").chars().take(80).collect() });
@@ -29,19 +30,15 @@ pub fn push(row: &Row, columns: &[Column], zone: &Zone, rows: &mut Rows) -> Resu
     Ok(())
 }
 
-fn value(sent: &Sent, column: Column, zone: &Zone, rows: &mut Rows) -> Option<()> {
+fn value(sent: &Sent, column: &Column, zone: &Zone, rows: &mut Rows) -> Option<()> {
     // Of these it was asked whether they are NULL.
-    if let Column::Undecoded(_) | Column::UndecodedBlob(_) = column {
+    if let Column::Undecoded(_) = column {
         rows.push(if integer(sent)? == 1 { Value::Null } else { Value::Undecoded });
         return Some(());
     }
     let value = match (column, sent) {
         (_, Sent::NULL) => Value::Null,
-        (Column::Unsigned(_), sent) => Value::UInt(match *sent {
-            Sent::UInt(number) => number,
-            Sent::Int(number) => u64::try_from(number).ok()?,
-            _ => return None,
-        }),
+        (Column::Unsigned(_), sent) => Value::UInt(unsigned(sent)?),
         (Column::Signed(_) | Column::UnsignedAsInt(_) | Column::Year, sent) => Value::Int(integer(sent)?),
         (Column::Float, Sent::Float(number)) => Value::Float(f64::from(*number)),
         (Column::Double, Sent::Double(number)) => Value::Float(*number),
@@ -52,7 +49,20 @@ fn value(sent: &Sent, column: Column, zone: &Zone, rows: &mut Rows) -> Option<()
             return Some(());
         }
         (Column::Char1(encoding) | Column::String { encoding, .. }, Sent::Bytes(bytes)) => {
-            push_string(bytes, encoding, rows);
+            push_string(bytes, *encoding, rows);
+            return Some(());
+        }
+        (Column::Truth, Sent::Bytes(bits)) => Value::Int((number(bits)? & 1) as i64),
+        (Column::Bits(_), Sent::Bytes(bits)) => Value::UInt(number(bits)?),
+        (Column::Enum { names, .. }, sent) => row::choice(unsigned(sent)?, names).ok()?,
+        (Column::Set { names, .. }, sent) => {
+            let chosen = unsigned(sent)?;
+            rows.push_text_with(|text| row::choices(text, chosen, names));
+            return Some(());
+        }
+        (Column::Json(_), Sent::Bytes(text)) => {
+            let text = std::str::from_utf8(text).ok()?;
+            rows.push_text_with(|out| json::compact(out, text));
             return Some(());
         }
         (Column::Date, &Sent::Date(year, month, day, ..)) => {
@@ -83,6 +93,19 @@ fn integer(sent: &Sent) -> Option<i64> {
     }
 }
 
+fn unsigned(sent: &Sent) -> Option<u64> {
+    match *sent {
+        Sent::UInt(number) => Some(number),
+        Sent::Int(number) => u64::try_from(number).ok(),
+        _ => None,
+    }
+}
+
+/// A BIT's bytes, the highest first.
+fn number(bits: &[u8]) -> Option<u64> {
+    (bits.len() <= 8).then(|| bits.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
 /// None inside: a date that is on no calendar.
 fn instant(sent: &Sent) -> Option<Option<i64>> {
     let &Sent::Date(year, month, day, hour, minute, second, micros) = sent else { return None };
@@ -102,10 +125,9 @@ pub fn key(row: &Row, chunks: &Chunks<'_>) -> Option<Key> {
     let mut next = || sent.next().and_then(|i| row.as_ref(i));
     let parts = chunks.columns.iter().map(|&column| {
         let value = next()?;
-        Some(match (chunks.table.columns[column], value) {
+        Some(match (&chunks.table.columns[column], value) {
             (_, Sent::NULL) => Part::Null,
-            (Column::Unsigned(_), Sent::UInt(number)) => Part::UInt(*number),
-            (Column::Unsigned(_), Sent::Int(number)) => Part::UInt(u64::try_from(*number).ok()?),
+            (Column::Unsigned(_), sent) => Part::UInt(unsigned(sent)?),
             (Column::Signed(_) | Column::UnsignedAsInt(_), sent) => Part::Int(integer(sent)?),
             (_, Sent::Bytes(raw)) => match chunks.collation(column) {
                 Some(collation) => match next()? {
