@@ -20,6 +20,9 @@ use crate::pipeline::{Exchanged, Stages, Status, Summary};
 /// The media type of [`Metrics::text`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// How such a text ends.
+pub const END: &str = "# EOF\n";
+
 type Label = [(&'static str, &'static str); 1];
 type Seconds = Counter<f64, AtomicU64>;
 type Fraction = Gauge<f64, AtomicU64>;
@@ -59,8 +62,17 @@ struct Seen {
 
 impl Metrics {
     pub fn new(pipeline: &str) -> Self {
+        Metrics::with_prefix(pipeline, "hindsight")
+    }
+
+    /// Of a capture half: what is committed is in the topic, and each name begins with `hindsight_capture`.
+    pub fn of_capture(pipeline: &str) -> Self {
+        Metrics::with_prefix(pipeline, "hindsight_capture")
+    }
+
+    fn with_prefix(pipeline: &str, prefix: &str) -> Self {
         let labels = [("pipeline".into(), pipeline.to_owned().into())];
-        let mut registry = Registry::with_prefix_and_labels("hindsight", labels.into_iter());
+        let mut registry = Registry::with_prefix_and_labels(prefix, labels.into_iter());
         let start = (Instant::now(), 0);
         let metrics = Metrics {
             registry: Registry::default(),
@@ -79,7 +91,7 @@ impl Metrics {
             pause: Histogram::new(PAUSE_BUCKETS),
             seen: Mutex::new(Seen { summary: Summary::default(), lag_ms: None, marks: [start, start] }),
         };
-        registry.register("changes", "Row changes whose history is committed", metrics.changes.clone());
+        registry.register("changes", "Row changes that are committed", metrics.changes.clone());
         registry.register("moves", "Updates that moved a row to another entity", metrics.moves.clone());
         registry.register("transactions", "Source transactions committed", metrics.transactions.clone());
         registry.register("batches", "Batches committed", metrics.batches.clone());

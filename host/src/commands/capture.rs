@@ -48,7 +48,7 @@ pub async fn capture(args: &Capture) -> Outcome<()> {
     })?;
     let begun = if start.is_some() { Begun::Before } else { Begun::Now };
     let to = args.to.display().to_string();
-    Report { config: &config, to: &to, captured: &captured, begun, elapsed: started.elapsed() }.print(args.json.json)
+    Report { config: &config, to, captured, begun, elapsed: started.elapsed() }.print(args.json.json)
 }
 
 async fn follow(parts: CaptureParts, progress: &Progress) -> Result<Captured, LogError> {

@@ -20,31 +20,18 @@ pub enum Begun {
 pub struct Report<'a> {
     pub config: &'a Config,
     /// The file, or `topic NAME`.
-    pub to: &'a str,
-    pub captured: &'a Captured,
+    pub to: String,
+    pub captured: Captured,
     pub begun: Begun,
     pub elapsed: Duration,
 }
 
 impl Report<'_> {
     pub fn print(&self, json: bool) -> Outcome<()> {
-        let Report { config, to, captured: Captured { summary, events }, begun, elapsed } = self;
-        let rate = (summary.changes() as f64 / elapsed.as_secs_f64().max(1e-3)) as u64;
         if json {
-            return output::print_json(&json!({
-                "batches": summary.batches,
-                "transactions": summary.transactions,
-                "reads": summary.reads,
-                "inserts": summary.inserts,
-                "updates": summary.updates,
-                "deletes": summary.deletes,
-                "moves": summary.moves,
-                "changes": summary.changes(),
-                "events": events,
-                "elapsed_ms": elapsed.as_millis() as u64,
-                "changes_per_second": rate,
-            }));
+            return output::print_json(&self.json());
         }
+        let Report { config, to, captured: Captured { summary, events }, begun, elapsed } = self;
         if summary.changes() == 0 {
             let tables = config.source.tables.join(", ");
             return output::print(&match begun {
@@ -57,7 +44,28 @@ impl Report<'_> {
             progress::changes(summary),
             output::grouped(*events),
             elapsed.as_secs_f64(),
-            output::grouped(rate),
+            output::grouped(self.rate()),
         ))
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        let Report { captured: Captured { summary, events }, elapsed, .. } = self;
+        json!({
+            "batches": summary.batches,
+            "transactions": summary.transactions,
+            "reads": summary.reads,
+            "inserts": summary.inserts,
+            "updates": summary.updates,
+            "deletes": summary.deletes,
+            "moves": summary.moves,
+            "changes": summary.changes(),
+            "events": events,
+            "elapsed_ms": elapsed.as_millis() as u64,
+            "changes_per_second": self.rate(),
+        })
+    }
+
+    fn rate(&self) -> u64 {
+        (self.captured.summary.changes() as f64 / self.elapsed.as_secs_f64().max(1e-3)) as u64
     }
 }

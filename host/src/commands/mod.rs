@@ -15,6 +15,7 @@ pub mod rule_list;
 pub mod rule_test;
 pub mod run;
 mod run_apply;
+mod run_both;
 mod run_capture;
 pub mod running;
 mod signals;

@@ -9,11 +9,11 @@ use tracing::info;
 
 use super::progress::{self, Progress};
 use super::signals::stop_on_signal;
-use super::{run_apply, run_capture};
+use super::{run_apply, run_both, run_capture};
 use crate::assemble::{self, Parts};
 use crate::cli::{self, Run};
 use crate::config::{Config, defaults};
-use crate::control::{Control, Port};
+use crate::control::{CaptureHalf, Control, Port};
 use crate::event::Batch;
 use crate::failure::{Failure, Outcome};
 use crate::history::Checkpoint;
@@ -31,10 +31,7 @@ pub async fn run(config: &Config, args: &Run) -> Outcome<()> {
         (None, None) => direct(config, args).await,
         (Some(topic), Some(cli::Half::Capture)) => run_capture::run(config, topic, args).await,
         (Some(topic), Some(cli::Half::Apply)) => run_apply::run(config, topic, args).await,
-        (Some(_), None) => Err(Failure::usage(anyhow!(
-            "both halves in one process are not built yet: start `hindsight run --only capture` and `hindsight run --only apply` with {}",
-            config.file.display()
-        ))),
+        (Some(topic), None) => run_both::run(config, topic, args).await,
         (None, Some(_)) => Err(Failure::usage(anyhow!(
             "--only runs one half of a pipeline with a topic, and {} has no [topic]: add brokers = \"127.0.0.1:9092\" and name = \
              \"item_asset_changes\" there, or leave out --only",
@@ -46,6 +43,23 @@ pub async fn run(config: &Config, args: &Run) -> Outcome<()> {
 /// How far a run goes.
 pub(super) fn end(args: &Run) -> End {
     if args.to_end { End::AsOpened } else { End::Never }
+}
+
+/// What a half is told from outside. Clones share it.
+#[derive(Clone)]
+pub(super) struct Course {
+    pub started: Instant,
+    pub end: End,
+    pub stop: watch::Receiver<bool>,
+    /// Held until the end: without a control port nobody else does.
+    pub paused: watch::Sender<bool>,
+}
+
+impl Course {
+    pub fn of(args: &Run) -> Self {
+        let paused = watch::Sender::new(args.paused);
+        Course { started: Instant::now(), end: end(args), stop: stop_on_signal(), paused }
+    }
 }
 
 /// The control port, bound before anything is touched: one that is taken is said first.
@@ -73,18 +87,31 @@ pub(super) struct Half<'a> {
     pub metrics: Arc<Metrics>,
     /// Why no rule is exchanged.
     pub no_swap: &'static str,
+    /// The capture half of the same process.
+    pub capture: Option<CaptureHalf>,
 }
 
 impl Half<'_> {
     /// Serves the port, where there is one.
     pub fn serve(self, port: Option<Port>) -> Outcome<()> {
-        let Half { config, started, status, source, paused, metrics, no_swap } = self;
+        let Half { config, started, status, source, paused, metrics, no_swap, capture } = self;
         let Some(port) = port else { return Ok(()) };
         let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
         let (limits, time_zone) = (assemble::limits(&config.rule.limits), config.source.time_zone.clone());
         let manager = Manager::new(limits, time_zone, status.clone(), mpsc::channel(1).0).refusing(no_swap);
         let (pipeline, resnapshot) = (config.name.clone(), None);
-        port.serve(Control { pipeline, started, status, source, paused, manager, resnapshot, tables, metrics });
+        port.serve(Control {
+            pipeline,
+            started,
+            status,
+            source,
+            paused,
+            manager,
+            resnapshot,
+            tables,
+            metrics,
+            capture,
+        });
         Ok(())
     }
 }
@@ -124,6 +151,7 @@ async fn direct(config: &Config, args: &Run) -> Outcome<()> {
             resnapshot,
             tables,
             metrics: metrics.clone(),
+            capture: None,
         });
     }
     let progress = Progress::new();
@@ -145,13 +173,8 @@ async fn direct(config: &Config, args: &Run) -> Outcome<()> {
 
 /// `resumed`: whether an earlier run had read a part of the source.
 pub(super) fn report(config: &Config, summary: &Summary, resumed: bool, elapsed: Duration, json: bool) {
-    let rate = (summary.changes() as f64 / elapsed.as_secs_f64().max(1e-3)) as u64;
     if json {
-        let mut report = serde_json::to_value(summary).expect("a summary is plain data");
-        report["changes"] = summary.changes().into();
-        report["elapsed_ms"] = (elapsed.as_millis() as u64).into();
-        report["changes_per_second"] = rate.into();
-        println!("{report}");
+        println!("{}", report_json(summary, elapsed));
         return;
     }
     if summary.batches == 0 || summary.changes() == 0 {
@@ -173,5 +196,17 @@ pub(super) fn report(config: &Config, summary: &Summary, resumed: bool, elapsed:
             n => format!("; {} of them end before they start (late changes)", output::grouped(n)),
         }
     );
-    println!("{:.2} s, {} changes a second", elapsed.as_secs_f64(), output::grouped(rate));
+    println!("{:.2} s, {} changes a second", elapsed.as_secs_f64(), output::grouped(rate(summary, elapsed)));
+}
+
+pub(super) fn report_json(summary: &Summary, elapsed: Duration) -> serde_json::Value {
+    let mut report = serde_json::to_value(summary).expect("a summary is plain data");
+    report["changes"] = summary.changes().into();
+    report["elapsed_ms"] = (elapsed.as_millis() as u64).into();
+    report["changes_per_second"] = rate(summary, elapsed).into();
+    report
+}
+
+fn rate(summary: &Summary, elapsed: Duration) -> u64 {
+    (summary.changes() as f64 / elapsed.as_secs_f64().max(1e-3)) as u64
 }

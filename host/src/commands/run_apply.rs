@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use anyhow::anyhow;
 use tokio::runtime::Handle;
@@ -12,8 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::progress::Progress;
-use super::run::{self, Half, report};
-use super::signals::stop_on_signal;
+use super::run::{self, Course, Half, report};
 use crate::assemble::{self, LaneParts};
 use crate::cli;
 use crate::config::{Config, TopicConfig};
@@ -35,60 +33,92 @@ pub async fn run(config: &Config, topic: &TopicConfig, args: &cli::Run) -> Outco
     if args.events.is_some() {
         return Err(Failure::usage(anyhow!("--events is not for --only apply: the topic holds the events already")));
     }
-    let started = Instant::now();
     let port = run::port(config, args).await?;
-    let end = run::end(args);
-    let settings = assemble::topic_settings(config, topic);
-    // Before anything is asked of a broker.
-    let configured = assemble::configured(config)?;
-    info!(pipeline = config.name, topic = topic.name, rule = %configured.1, "applying");
-
-    let (status, standing) = watch::channel(Status::new(configured.1.clone(), None, args.paused));
-    let (paused, is_paused) = watch::channel(args.paused);
-    let metrics = Arc::new(Metrics::new(&config.name));
-    let mut stop = stop_on_signal();
-    // Held until the end: without a control port nobody else does.
-    let _held = paused.clone();
-    let (_, source) = watch::channel(SourceState::Connected(format!("topic {}", topic.name)));
-    let half = Half { config, started, status: standing, source, paused, metrics: metrics.clone(), no_swap: NO_SWAP };
-    half.serve(port)?;
-    let progress = Progress::new();
-    let at_edge = move |status: &Status| {
-        progress.show(&status.summary);
-        metrics.observe(status);
-    };
-    let (failed, mut failures) = mpsc::unbounded_channel();
-    let lanes = Arc::new(History {
-        config: config.clone(),
-        topic: topic.clone(),
-        configured,
-        runtime: Handle::current(),
-        paused: is_paused,
-        failed,
-        fenced: AtomicBool::new(false),
-        turn: Arc::default(),
-        held: Mutex::default(),
-        status,
-        at_edge: Box::new(at_edge),
-    });
-    let (ended, mut has_ended) = mpsc::unbounded_channel();
-    let tell = move |result| drop(ended.send(result));
-    let group = Group::join(&settings, assemble::lane_settings(config, end), Arc::new(lanes.clone()), tell).await;
-    let group = group.map_err(|error| Failure::topic(error, false))?;
-    let outcome = tokio::select! {
-        Ok(_) = stop.wait_for(|stop| *stop) => Ok(()),
-        Some(failure) = failures.recv() => Err(failure),
-        Some(ended) = has_ended.recv() => ended.map_err(|error| Failure::topic(error, lanes.held().summary().batches > 0)),
-    };
-    // Its lanes finish the batch in hand.
-    tokio::task::block_in_place(|| drop(group));
-    outcome?;
-    if let Ok(failure) = failures.try_recv() {
-        return Err(failure);
-    }
-    let summary = lanes.held().summary();
+    let applying = Applying::new(config, topic, Course::of(args))?;
+    applying.half().serve(port)?;
+    let started = applying.course.started;
+    let summary = applying.follow().await?;
     report(config, &summary, false, started.elapsed(), args.json.json);
     Ok(())
+}
+
+/// The apply half, not yet a member of its group.
+pub(super) struct Applying<'c> {
+    config: &'c Config,
+    topic: &'c TopicConfig,
+    course: Course,
+    history: Arc<History>,
+    failures: mpsc::UnboundedReceiver<Failure>,
+    source: watch::Receiver<SourceState>,
+    metrics: Arc<Metrics>,
+}
+
+impl<'c> Applying<'c> {
+    /// Loads the rule, before anything is asked of a broker.
+    pub fn new(config: &'c Config, topic: &'c TopicConfig, course: Course) -> Outcome<Self> {
+        let configured = assemble::configured(config)?;
+        info!(pipeline = config.name, topic = topic.name, rule = %configured.1, "applying");
+        let status = watch::Sender::new(Status::new(configured.1.clone(), None, *course.paused.borrow()));
+        let (_, source) = watch::channel(SourceState::Connected(format!("topic {}", topic.name)));
+        let metrics = Arc::new(Metrics::new(&config.name));
+        let (progress, observed) = (Progress::new(), metrics.clone());
+        let at_edge = move |status: &Status| {
+            progress.show(&status.summary);
+            observed.observe(status);
+        };
+        let (failed, failures) = mpsc::unbounded_channel();
+        let history = Arc::new(History {
+            config: config.clone(),
+            topic: topic.clone(),
+            configured,
+            runtime: Handle::current(),
+            paused: course.paused.clone(),
+            failed,
+            fenced: AtomicBool::new(false),
+            turn: Arc::default(),
+            held: Mutex::default(),
+            status,
+            at_edge: Box::new(at_edge),
+        });
+        Ok(Applying { config, topic, course, history, failures, source, metrics })
+    }
+
+    /// What the control port shows of it.
+    pub fn half(&self) -> Half<'c> {
+        Half {
+            config: self.config,
+            started: self.course.started,
+            status: self.history.status.subscribe(),
+            source: self.source.clone(),
+            paused: self.course.paused.clone(),
+            metrics: self.metrics.clone(),
+            no_swap: NO_SWAP,
+            capture: None,
+        }
+    }
+
+    /// Joins the group; goes on until it is told to stop, or where it goes to the end until every partition has ended.
+    pub async fn follow(self) -> Outcome<Summary> {
+        let Applying { config, topic, course, history: lanes, mut failures, .. } = self;
+        let Course { mut stop, end, .. } = course;
+        let settings = assemble::topic_settings(config, topic);
+        let (ended, mut has_ended) = mpsc::unbounded_channel();
+        let tell = move |result| drop(ended.send(result));
+        let group = Group::join(&settings, assemble::lane_settings(config, end), Arc::new(lanes.clone()), tell).await;
+        let group = group.map_err(|error| Failure::topic(error, false))?;
+        let outcome = tokio::select! {
+            Ok(_) = stop.wait_for(|stop| *stop) => Ok(()),
+            Some(failure) = failures.recv() => Err(failure),
+            Some(ended) = has_ended.recv() => ended.map_err(|error| Failure::topic(error, lanes.held().summary().batches > 0)),
+        };
+        // Its lanes finish the batch in hand.
+        tokio::task::block_in_place(|| drop(group));
+        outcome?;
+        if let Ok(failure) = failures.try_recv() {
+            return Err(failure);
+        }
+        Ok(lanes.held().summary())
+    }
 }
 
 /// The history as what partitions are taken to: a pipeline of its own for each.
@@ -98,7 +128,7 @@ struct History {
     /// What the configuration names; a lane's ledger may know better.
     configured: (Component, Arc<RuleVersion>),
     runtime: Handle,
-    paused: watch::Receiver<bool>,
+    paused: watch::Sender<bool>,
     failed: mpsc::UnboundedSender<Failure>,
     /// A lane was kept from writing.
     fenced: AtomicBool,
@@ -185,7 +215,7 @@ impl Lanes for Arc<History> {
         let Some(LaneParts { opening, mut sink, pipeline }) = running.parts.take() else { return };
         let (exchange, exchanges) = mpsc::channel(1);
         running._exchanges = Some(exchange);
-        let switches = Switches { stop: running.stop.subscribe(), paused: self.paused.clone(), exchanges };
+        let switches = Switches { stop: running.stop.subscribe(), paused: self.paused.subscribe(), exchanges };
         let lane = self.runtime.spawn(async move {
             let watch = |now: Status| history.observe(partition, now);
             let mut tap = |_: &_, _: Option<&_>, _: &_| Ok(());

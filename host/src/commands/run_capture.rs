@@ -1,7 +1,7 @@
 //! `hindsight run --only capture`: from the source into the topic, from the topic's checkpoint on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::sync::watch;
@@ -10,8 +10,7 @@ use tracing::{info, warn};
 
 use super::captured::{Begun, Report};
 use super::progress::Progress;
-use super::run::{self, Half};
-use super::signals::stop_on_signal;
+use super::run::{self, Course, Half};
 use crate::assemble::{self, TopicParts};
 use crate::capture::{self, Captured, Edge, LogError, Switches};
 use crate::cli;
@@ -36,80 +35,110 @@ pub async fn run(config: &Config, topic: &TopicConfig, args: &cli::Run) -> Outco
              events to a file"
         )));
     }
-    let started = Instant::now();
     let port = run::port(config, args).await?;
-    let end = run::end(args);
-    let opened = assemble::topic_parts(config, topic, end).await;
-    let mut parts = opened.map_err(stopped)?;
-    let start = parts.start.clone();
-    info!(
-        pipeline = config.name,
-        topic = topic.name,
-        start = start.as_ref().map_or("the beginning", |position| position.0.as_str()),
-        "capturing"
-    );
-    let status = Status::new(parts.version.clone(), start.clone(), args.paused);
-    let (status, standing) = watch::channel(status);
-    let (source_state, source_standing) = watch::channel(parts.source_state.borrow().clone());
-    let (paused, is_paused) = watch::channel(args.paused);
-    let stop = stop_on_signal();
-    let metrics = Arc::new(Metrics::new(&config.name));
-    // Held until the end: without a control port nobody else does.
-    let _held = paused.clone();
-    let half = Half {
-        config,
-        started,
-        status: standing,
-        source: source_standing,
-        paused,
-        metrics: metrics.clone(),
-        no_swap: NO_SWAP,
-    };
-    half.serve(port)?;
-    let progress = Progress::new();
-    let mut so_far = Captured::default();
-    let captured = loop {
-        let TopicParts { source, source_state: state, rule, version, mut log, start } = parts;
-        tokio::spawn(forward(state, source_state.clone()));
-        let before = so_far.clone();
-        let at_edge = |edge: Edge<'_>| {
-            progress.show(&edge.captured.summary);
-            so_far = edge.captured.clone();
-            let now = Status {
-                summary: edge.captured.summary.clone(),
-                position: edge.position.cloned(),
-                tables: edge.tables.to_vec(),
-                plan: edge.plan.cloned(),
-                ..Status::new(version.clone(), None, edge.paused)
+    let capturing = Capturing::open(config, topic, Course::of(args)).await?;
+    capturing.half().serve(port)?;
+    let report = capturing.follow().await?;
+    report.print(args.json.json)
+}
+
+/// The capture half, opened.
+pub(super) struct Capturing<'c> {
+    config: &'c Config,
+    topic: &'c TopicConfig,
+    course: Course,
+    parts: TopicParts,
+    status: watch::Sender<Status>,
+    source: watch::Sender<SourceState>,
+    metrics: Arc<Metrics>,
+}
+
+impl<'c> Capturing<'c> {
+    /// Opens topic and source.
+    pub async fn open(config: &'c Config, topic: &'c TopicConfig, course: Course) -> Outcome<Self> {
+        let parts = assemble::topic_parts(config, topic, course.end).await.map_err(stopped)?;
+        info!(
+            pipeline = config.name,
+            topic = topic.name,
+            start = parts.start.as_ref().map_or("the beginning", |position| position.0.as_str()),
+            "capturing"
+        );
+        let status = Status::new(parts.version.clone(), parts.start.clone(), *course.paused.borrow());
+        let (status, source) = (watch::Sender::new(status), watch::Sender::new(parts.source_state.borrow().clone()));
+        Ok(Capturing {
+            config,
+            topic,
+            course,
+            parts,
+            status,
+            source,
+            metrics: Arc::new(Metrics::of_capture(&config.name)),
+        })
+    }
+
+    /// What the control port shows of it.
+    pub fn half(&self) -> Half<'c> {
+        Half {
+            config: self.config,
+            started: self.course.started,
+            status: self.status.subscribe(),
+            source: self.source.subscribe(),
+            paused: self.course.paused.clone(),
+            metrics: self.metrics.clone(),
+            no_swap: NO_SWAP,
+            capture: None,
+        }
+    }
+
+    /// Goes on to the source's end where it has one, or until it is told to stop.
+    pub async fn follow(self) -> Outcome<Report<'c>> {
+        let Capturing { config, topic, course, mut parts, status, source: source_state, metrics } = self;
+        let Course { started, end, stop, paused } = course;
+        let start = parts.start.clone();
+        let progress = Progress::new();
+        let mut so_far = Captured::default();
+        let captured = loop {
+            let TopicParts { source, source_state: state, rule, version, mut log, start } = parts;
+            tokio::spawn(forward(state, source_state.clone()));
+            let before = so_far.clone();
+            let at_edge = |edge: Edge<'_>| {
+                progress.show(&edge.captured.summary);
+                so_far = edge.captured.clone();
+                let now = Status {
+                    summary: edge.captured.summary.clone(),
+                    position: edge.position.cloned(),
+                    tables: edge.tables.to_vec(),
+                    plan: edge.plan.cloned(),
+                    ..Status::new(version.clone(), None, edge.paused)
+                };
+                metrics.observe(&now);
+                status.send_replace(now);
             };
-            metrics.observe(&now);
-            status.send_replace(now);
+            let switches = Switches { stop: stop.clone(), paused: paused.subscribe() };
+            let ended = capture::follow(source, rule, &mut log, start, before, switches, at_edge).await;
+            // It is fenced by the next one, and may have to wait for the broker.
+            drop(log);
+            match ended {
+                Ok(captured) => break captured,
+                Err(LogError::Stop(failure)) => {
+                    progress.end();
+                    return Err(failure);
+                }
+                Err(LogError::Again(why)) => warn!("the topic is opened again: {why}"),
+            }
+            match open_again(config, topic, end, stop.clone()).await {
+                Ok(Some(again)) => parts = again,
+                Ok(None) => break so_far,
+                Err(failure) => {
+                    progress.end();
+                    return Err(failure);
+                }
+            }
         };
-        let switches = Switches { stop: stop.clone(), paused: is_paused.clone() };
-        let ended = capture::follow(source, rule, &mut log, start, before, switches, at_edge).await;
-        // It is fenced by the next one, and may have to wait for the broker.
-        drop(log);
-        match ended {
-            Ok(captured) => break captured,
-            Err(LogError::Stop(failure)) => {
-                progress.end();
-                return Err(failure);
-            }
-            Err(LogError::Again(why)) => warn!("the topic is opened again: {why}"),
-        }
-        match open_again(config, topic, end, stop.clone()).await {
-            Ok(Some(again)) => parts = again,
-            Ok(None) => break so_far,
-            Err(failure) => {
-                progress.end();
-                return Err(failure);
-            }
-        }
-    };
-    progress.end();
-    let begun = if start.is_some() { Begun::Before } else { Begun::Now };
-    let to = format!("topic {}", topic.name);
-    Report { config, to: &to, captured: &captured, begun, elapsed: started.elapsed() }.print(args.json.json)
+        progress.end();
+        let begun = if start.is_some() { Begun::Before } else { Begun::Now };
+        Ok(Report { config, to: format!("topic {}", topic.name), captured, begun, elapsed: started.elapsed() })
+    }
 }
 
 /// Waits for the broker as long as it takes; none when it was told to stop.

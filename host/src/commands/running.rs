@@ -91,6 +91,18 @@ fn text(answer: &StatusAnswer) -> String {
     if let Some([done, total]) = answer.snapshot_rows {
         line("snapshot", format!("{} of about {} rows", output::grouped(done), output::grouped(total)));
     }
+    if let Some(capture) = &answer.capture {
+        line(
+            "captured",
+            format!(
+                "{} changes in {} transactions, {} a second{}",
+                output::grouped(capture.changes),
+                output::grouped(capture.transactions),
+                output::grouped(capture.changes_per_second),
+                capture.position.as_deref().map_or(String::new(), |position| format!("; {}", shortened(position))),
+            ),
+        );
+    }
     line("position", answer.position.as_deref().map_or("nothing is committed yet".into(), shortened));
     line(
         "changes",

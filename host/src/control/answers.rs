@@ -36,6 +36,19 @@ pub struct StatusAnswer {
     pub changes_per_second: u64,
     /// Age of the last source transaction when its history was committed; none where the source does not say.
     pub lag_ms: Option<i64>,
+    /// Of a process with both halves of a topic; all above is then of the apply half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureAnswer>,
+}
+
+/// What the capture half has in the topic.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CaptureAnswer {
+    pub position: Option<String>,
+    pub changes: u64,
+    pub transactions: u64,
+    pub changes_per_second: u64,
+    pub lag_ms: Option<i64>,
 }
 
 /// A rule version without its settings, which may hold secrets.

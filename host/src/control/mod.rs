@@ -7,9 +7,11 @@ mod answers;
 mod client;
 mod server;
 
-pub use answers::{ErrorAnswer, ExchangeAnswer, ResnapshotAnswer, RuleAnswer, SourceAnswer, StatusAnswer};
+pub use answers::{
+    CaptureAnswer, ErrorAnswer, ExchangeAnswer, ResnapshotAnswer, RuleAnswer, SourceAnswer, StatusAnswer,
+};
 pub use client::{Client, Unanswered};
-pub use server::{Control, Port};
+pub use server::{CaptureHalf, Control, Port};
 
 /// Every request that changes something carries `hindsight-control: 1`. A web page in a browser on this machine can post
 /// to any local port, but not with a header of its own: that needs the port's consent to a preflight, which never comes.

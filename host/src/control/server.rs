@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
-use super::answers::{ErrorAnswer, ExchangeAnswer, ResnapshotAnswer, SourceAnswer, StatusAnswer};
+use super::answers::{CaptureAnswer, ErrorAnswer, ExchangeAnswer, ResnapshotAnswer, SourceAnswer, StatusAnswer};
 use super::{COMPONENT_BYTES_MAX, CONSENT, ORIGIN, PIPELINE, SETTINGS, TABLE};
 use crate::event::Progress;
 use crate::failure::{Failure, Outcome};
@@ -41,6 +41,14 @@ pub struct Control {
     pub resnapshot: Option<mpsc::Sender<Resnapshot>>,
     /// What is captured.
     pub tables: TableFilter,
+    pub metrics: Arc<Metrics>,
+    /// Of a process that applies what it captures itself; all else is then of the apply half.
+    pub capture: Option<CaptureHalf>,
+}
+
+/// The capture half of a process that has both.
+pub struct CaptureHalf {
+    pub status: watch::Receiver<Status>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -141,8 +149,16 @@ async fn ready(State(control): Held) -> Response {
 }
 
 async fn text(State(control): Held) -> Response {
-    control.metrics.observe_source(matches!(*control.source.borrow(), SourceState::Connected(_)));
-    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], control.metrics.text()).into_response()
+    let connected = matches!(*control.source.borrow(), SourceState::Connected(_));
+    control.metrics.observe_source(connected);
+    let mut text = control.metrics.text();
+    if let Some(capture) = &control.capture {
+        capture.metrics.observe_source(connected);
+        // One document, with one end.
+        text.truncate(text.len() - metrics::END.len());
+        text += &capture.metrics.text();
+    }
+    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response()
 }
 
 async fn status(State(control): Held) -> Response {
@@ -179,6 +195,20 @@ impl Control {
                 Some(Progress::Snapshot { done_rows, total_rows }) => Some([done_rows, total_rows]),
                 _ => None,
             },
+            changes_per_second: self.metrics.rate(),
+            lag_ms: self.metrics.lag_ms(),
+            capture: self.capture.as_ref().map(CaptureHalf::answer),
+        }
+    }
+}
+
+impl CaptureHalf {
+    fn answer(&self) -> CaptureAnswer {
+        let Status { summary, position, .. } = self.status.borrow().clone();
+        CaptureAnswer {
+            position: position.map(|position| position.0),
+            changes: summary.changes(),
+            transactions: summary.transactions,
             changes_per_second: self.metrics.rate(),
             lag_ms: self.metrics.lag_ms(),
         }

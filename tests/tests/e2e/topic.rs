@@ -1,6 +1,7 @@
-//! The capture half: from a real server into a real broker's topic.
+//! A real server, a real broker, and the halves of a pipeline on either side of it.
 
 mod apply;
+mod both;
 mod capture;
 mod continuity;
 mod kills;
