@@ -26,6 +26,30 @@ impl Client {
             .expect("make a consumer")
     }
 
+    /// Every committed value of a topic from its beginning, as it comes, until `more` says that it is enough.
+    #[track_caller]
+    pub fn follow(&self, topic: &str, mut more: impl FnMut(&[u8]) -> bool) {
+        let consumer = self.consumer();
+        let metadata = consumer.fetch_metadata(Some(topic), ANSWER_MAX).expect("look at the topic");
+        let mut list = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("a partition");
+        }
+        consumer.assign(&list).expect("assign");
+        loop {
+            match consumer.poll(ANSWER_MAX) {
+                Some(Ok(message)) => {
+                    if !more(message.payload().unwrap_or_default()) {
+                        return;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) => panic!("read {topic}: {error}"),
+                None => panic!("nothing came of {topic}"),
+            }
+        }
+    }
+
     /// The value of the last committed record of a topic's first partition; none where there is none, or no topic.
     #[track_caller]
     pub fn last_value(&self, topic: &str) -> Option<String> {

@@ -189,7 +189,7 @@ fn double(out: &mut String, value: f64) {
     let digits = mantissa.replace('.', "");
     let (n, point) = (digits.len() as i32, exponent + 1);
     out.push_str(sign);
-    let plain = point >= -PLAIN_DIGITS + 1 && (point <= PLAIN_DIGITS || n > point);
+    let plain = point > -PLAIN_DIGITS && (point <= PLAIN_DIGITS || n > point);
     if !plain {
         out.push_str(mantissa);
         number(out, format_args!("e{exponent}"));
