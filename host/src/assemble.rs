@@ -12,8 +12,9 @@ use crate::civil::Zone;
 use crate::config::{
     ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceConfig, SourceKind, TopicConfig,
 };
+use crate::envelope::read::ForeignSettings;
 use crate::envelope::{Events, Origin};
-use crate::event::{Position, TableSchema};
+use crate::event::{EntityKey, Field, Position, TableSchema};
 use crate::failure::{Failure, Outcome};
 use crate::history::Checkpoint;
 use crate::judge::Stage;
@@ -21,8 +22,9 @@ use crate::ledger::{Ledger, Reason, RuleVersion};
 use crate::pipeline::{Opening, Pipeline};
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
 use crate::sink::{LaneOf, Memory, Overlay, Sink, Snapshot, Sqlite};
+use crate::source::declared;
 use crate::source::mysql::SnapshotSettings;
-use crate::source::mysql::{End, Server};
+use crate::source::mysql::{End, Server, schemas};
 use crate::source::{
     BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter,
 };
@@ -134,16 +136,41 @@ pub async fn lane_parts(
     let sink = Sqlite::open_lane(&config.sink.path, &config.sink.table, &config.name, lane);
     let mut sink: Box<dyn Sink> = Box::new(sink.map_err(|error| Failure::sink(error, false))?);
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
-    let identity = format!("topic {}", topic.name);
+    let identity = match config.source.kind {
+        SourceKind::Topic { .. } => format!("foreign topic {}, {}", topic.name, config.source.tables.join(" ")),
+        _ => format!("topic {}", topic.name),
+    };
     let start = start_of(standing.checkpoint, config, &identity)?;
     let opening = opening(standing.ledger, component, configured, config)?;
     let pipeline = Pipeline { source: identity, start, repeat_batch: repeat_batch() };
     Ok(LaneParts { opening, sink, pipeline })
 }
 
+/// What is known of a topic that others write; none of one that the capture half writes.
+pub async fn foreign(config: &Config, topic: &TopicConfig) -> Outcome<Option<ForeignSettings>> {
+    let SourceKind::Topic { server } = &config.source.kind else { return Ok(None) };
+    let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
+    let column = |(name, declared): &(String, String)| {
+        let logical = declared::parse(declared).map_err(|error| Failure::usage(anyhow!(error)))?;
+        Ok(Field { name: name.clone(), logical, nullable: true, declared: declared.clone() })
+    };
+    let columns = topic.columns.iter().map(column).collect::<Outcome<_>>()?;
+    let schemas = match server {
+        None => Vec::new(),
+        Some(mysql) => {
+            let servers = servers(mysql)?;
+            schemas(&servers[0], &tables).await.map_err(|error| Failure::source(error, false))?
+        }
+    };
+    let (_, version) = configured(config)?;
+    let entity_key = entity_key(version, limits(&config.rule.limits));
+    Ok(Some(ForeignSettings { tables, columns, schemas, forms: topic.forms, entity_key }))
+}
+
 /// How messages become a pipeline's batches.
-pub fn lane_settings(config: &Config, end: End) -> LaneSettings {
+pub fn lane_settings(config: &Config, end: End, foreign: Option<ForeignSettings>) -> LaneSettings {
     LaneSettings {
+        foreign,
         zone: config.source.zone.clone(),
         batch_changes_max: config.rule.limits.batch_changes,
         batch_bytes_max: BATCH_BYTES_MAX,
@@ -157,7 +184,8 @@ fn repeat_batch() -> Option<u64> {
 
 /// A pipeline's topic, and how it is reached.
 pub fn topic_settings(config: &Config, topic: &TopicConfig) -> TopicSettings {
-    let TopicConfig { brokers, name, partitions, replication, compression, forms, librdkafka } = topic.clone();
+    let TopicConfig { brokers, name, partitions, replication, compression, forms, librdkafka, columns: _ } =
+        topic.clone();
     let librdkafka = librdkafka.into_iter().map(|(name, text)| (name, text.value)).collect();
     let pipeline = config.name.clone();
     TopicSettings { brokers, name, pipeline, partitions, replication, compression, forms, librdkafka }
@@ -330,6 +358,9 @@ pub async fn source(
             let (_, state) = watch::channel(SourceState::Connected("files".into()));
             Ok(Opened { source: Box::new(source), state, resnapshot: None })
         }
+        SourceKind::Topic { .. } => Err(Failure::usage(anyhow!(
+            "with source.kind = \"topic\" somebody else captures the source: `hindsight run` applies what is in the topic"
+        ))),
         SourceKind::Mysql(mysql) => {
             let settings = MysqlSettings {
                 servers: servers(mysql)?,
@@ -363,12 +394,6 @@ pub fn snapshot_settings(
     snapshot: &SnapshotConfig,
     (version, limits): (Arc<RuleVersion>, Limits),
 ) -> SnapshotSettings {
-    let entity_key = move |tables: &[Arc<TableSchema>]| {
-        let component = Component::load(&version.origin, &version.component, limits.clone());
-        let rule = component.and_then(|component| WasmRule::new(component, version.settings.clone()));
-        let plan = rule.and_then(|mut rule| rule.configure(tables)).map_err(|error| error.to_string())?;
-        Ok(plan.tables.iter().map(|table| table.entity_key.clone()).collect())
-    };
     SnapshotSettings {
         initial: snapshot.initial,
         on_lost_position: snapshot.on_lost_position,
@@ -376,8 +401,18 @@ pub fn snapshot_settings(
         readers: snapshot.readers,
         chunk_rows: snapshot.chunk_rows.unwrap_or(config.rule.limits.batch_changes),
         rows_per_second: snapshot.rows_per_second,
-        entity_key: Arc::new(entity_key),
+        entity_key: entity_key(version, limits),
     }
+}
+
+/// By which columns a rule tells each table's entities.
+fn entity_key(version: Arc<RuleVersion>, limits: Limits) -> EntityKey {
+    Arc::new(move |tables: &[Arc<TableSchema>]| {
+        let component = Component::load(&version.origin, &version.component, limits.clone());
+        let rule = component.and_then(|component| WasmRule::new(component, version.settings.clone()));
+        let plan = rule.and_then(|mut rule| rule.configure(tables)).map_err(|error| error.to_string())?;
+        Ok(plan.tables.iter().map(|table| table.entity_key.clone()).collect())
+    })
 }
 
 /// How these files, all of the configuration's or some, are read.
@@ -412,6 +447,7 @@ pub fn source_identity(config: &Config) -> String {
     let kind = match config.source.kind {
         SourceKind::BinlogFile { .. } => "binlog-file",
         SourceKind::Mysql(_) => "mysql",
+        SourceKind::Topic { .. } => "topic",
     };
     format!("{kind} {}", config.source.tables.join(" "))
 }

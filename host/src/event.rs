@@ -47,6 +47,9 @@ pub struct TableSchema {
     pub primary_key: Vec<usize>,
 }
 
+/// The entity key's columns of each table, as positions in its fields: what the rule says of tables of these shapes.
+pub type EntityKey = Arc<dyn Fn(&[Arc<TableSchema>]) -> Result<Vec<Vec<usize>>, String> + Send + Sync>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     Create,

@@ -89,7 +89,11 @@ fn backlog(broker: &Broker, changes: u64, rows_per_statement: u32, applies: bool
 fn whole(place: &Place, half: &str) -> String {
     let arguments = ["run", "--only", half, "--to-end", "--json"];
     let started = Instant::now();
-    let mut running: Running = place.start(&arguments, |_| {});
+    let mut running: Running = place.start(&arguments, |command| {
+        if std::env::var_os("SHOW").is_some() {
+            command.args(["-v"]);
+        }
+    });
     let (mut most, mut cpu) = (0, Duration::ZERO);
     while running.is_running() {
         most = rss_kib(running.id()).unwrap_or(0).max(most);
@@ -98,6 +102,9 @@ fn whole(place: &Place, half: &str) -> String {
     }
     let wall = started.elapsed();
     let ended = running.end();
+    if std::env::var_os("SHOW").is_some() {
+        eprintln!("{}", ended.err);
+    }
     assert_eq!(ended.exit, Some(0), "{}", ended.err);
     let what = format!("run --only {half}");
     line(&what, ended.count("changes"), wall, cpu, Some(most))
@@ -132,7 +139,7 @@ async fn read(config: &Config, decides: bool) -> u64 {
     });
     let (ended, mut has_ended) = mpsc::unbounded_channel();
     let tell = move |result: Result<(), TopicError>| drop(ended.send(result));
-    let group = Group::join(&settings, assemble::lane_settings(config, End::AsOpened), lanes.clone(), tell).await;
+    let group = Group::join(&settings, assemble::lane_settings(config, End::AsOpened, None), lanes.clone(), tell).await;
     let group = group.expect("join the group");
     has_ended.recv().await.expect("it ends").expect("without an error");
     tokio::task::block_in_place(|| drop(group));

@@ -16,7 +16,7 @@ use crate::source::mysql::{Explained, SnapshotSettings};
 pub async fn explain(config: &Config, json: bool) -> Outcome<()> {
     let SourceKind::Mysql(mysql) = &config.source.kind else {
         return Err(Failure::usage(anyhow!(
-            "--explain says how the rows of a live source are read; kind = \"binlog-file\" has changes only"
+            "--explain says how the rows of a live source are read; others have changes only"
         )));
     };
     if !mysql.snapshot.initial && !mysql.snapshot.on_lost_position {

@@ -31,8 +31,12 @@ pub async fn resnapshot(args: &cli::Resnapshot) -> Outcome<()> {
 
 /// What the configuration alone says against it.
 fn may_be_read_again(table: &str, config: &Config) -> Outcome<()> {
-    if let SourceKind::BinlogFile { .. } = config.source.kind {
-        let why = "the source is binlog files, which hold changes only";
+    let why = match config.source.kind {
+        SourceKind::BinlogFile { .. } => Some("the source is binlog files, which hold changes only"),
+        SourceKind::Topic { .. } => Some("somebody else captures the source: have it read again there"),
+        SourceKind::Mysql(_) => None,
+    };
+    if let Some(why) = why {
         return Err(Failure::usage(anyhow!("{table} cannot be read again: {why}")));
     }
     let filter = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;

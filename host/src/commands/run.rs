@@ -12,7 +12,7 @@ use super::signals::stop_on_signal;
 use super::{run_apply, run_both, run_capture};
 use crate::assemble::{self, Parts};
 use crate::cli::{self, Run};
-use crate::config::{Config, defaults};
+use crate::config::{Config, SourceKind, defaults};
 use crate::control::{CaptureHalf, Control, Port};
 use crate::event::Batch;
 use crate::failure::{Failure, Outcome};
@@ -31,7 +31,10 @@ pub async fn run(config: &Config, args: &Run) -> Outcome<()> {
         (None, None) => direct(config, args).await,
         (Some(topic), Some(cli::Half::Capture)) => run_capture::run(config, topic, args).await,
         (Some(topic), Some(cli::Half::Apply)) => run_apply::run(config, topic, args).await,
-        (Some(topic), None) => run_both::run(config, topic, args).await,
+        (Some(topic), None) => match config.source.kind {
+            SourceKind::Topic { .. } => run_apply::run(config, topic, args).await,
+            _ => run_both::run(config, topic, args).await,
+        },
         (None, Some(_)) => Err(Failure::usage(anyhow!(
             "--only runs one half of a pipeline with a topic, and {} has no [topic]: add brokers = \"127.0.0.1:9092\" and name = \
              \"item_asset_changes\" there, or leave out --only",

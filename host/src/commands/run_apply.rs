@@ -104,7 +104,8 @@ impl<'c> Applying<'c> {
         let settings = assemble::topic_settings(config, topic);
         let (ended, mut has_ended) = mpsc::unbounded_channel();
         let tell = move |result| drop(ended.send(result));
-        let group = Group::join(&settings, assemble::lane_settings(config, end), Arc::new(lanes.clone()), tell).await;
+        let lane_settings = assemble::lane_settings(config, end, assemble::foreign(config, topic).await?);
+        let group = Group::join(&settings, lane_settings, Arc::new(lanes.clone()), tell).await;
         let group = group.map_err(|error| Failure::topic(error, false))?;
         let outcome = tokio::select! {
             Ok(_) = stop.wait_for(|stop| *stop) => Ok(()),

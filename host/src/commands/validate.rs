@@ -49,6 +49,15 @@ fn text_of(config: &Config, component: &Component) -> String {
                 line("", format!("  {}{}", file.display(), if file.is_file() { "" } else { "   (not there yet)" }));
             }
         }
+        SourceKind::Topic { server } => {
+            line("source", "the topic, which somebody else writes".into());
+            if let Some(mysql) = server {
+                line(
+                    "columns",
+                    format!("as {} has them", mysql.urls.iter().map(without_secrets).collect::<Vec<_>>().join(", ")),
+                );
+            }
+        }
         SourceKind::Mysql(mysql) => {
             line("source", "a live MySQL server, the first of these that can be read".into());
             for url in &mysql.urls {
@@ -108,6 +117,10 @@ fn json_of(config: &Config, component: &Component) -> serde_json::Value {
         SourceKind::BinlogFile { files } => {
             json!({ "kind": "binlog-file", "files": files.iter().map(file).collect::<Vec<_>>() })
         }
+        SourceKind::Topic { server } => json!({
+            "kind": "topic",
+            "url": server.as_ref().map(|mysql| mysql.urls.iter().map(without_secrets).collect::<Vec<_>>()),
+        }),
         SourceKind::Mysql(mysql) => json!({
             "kind": "mysql",
             "url": mysql.urls.iter().map(without_secrets).collect::<Vec<_>>(),

@@ -54,6 +54,10 @@ pub enum SourceKind {
         files: Vec<PathBuf>,
     },
     Mysql(MysqlConfig),
+    /// The topic, which others write; the server, where it is named, says the tables' columns.
+    Topic {
+        server: Option<MysqlConfig>,
+    },
 }
 
 /// A live server.
@@ -114,6 +118,8 @@ pub struct TopicConfig {
     pub compression: &'static str,
     /// How values are written where there is a choice.
     pub forms: Forms,
+    /// Of messages without a schema, each with its type in MySQL's words.
+    pub columns: Vec<(String, String)>,
     /// Settings of the client library, by its own names.
     pub librdkafka: Vec<(String, Text)>,
 }

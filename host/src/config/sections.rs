@@ -21,13 +21,25 @@ pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Op
     if let (Some(section), Some(source)) = (keys.table("topic"), &source) {
         compares_nothing(source, section, keys.faults);
     }
+    if let (None, Some(SourceConfig { kind: SourceKind::Topic { .. }, .. })) = (keys.table("topic"), &source) {
+        let fault = Fault::new(keys.heading(), "source.kind = \"topic\" without a section [topic]");
+        keys.faults.push(fault.help("[topic]\nbrokers = \"127.0.0.1:9092\"\nname = \"server.shop.item_assets\""));
+    }
+    if let (Some(section), Some(Some(topic)), Some(source)) = (keys.table("topic"), &topic, &source) {
+        match source.kind {
+            SourceKind::Topic { .. } => {}
+            _ => topic::loses_nothing(topic, section, keys.faults),
+        }
+    }
     let rule = section(&mut keys, "rule", |keys| rule(keys, folder));
     let sink = section(&mut keys, "sink", |keys| sink(keys, folder));
     let control = match keys.table("control") {
         Some(table) => Some(control(Keys::new(table, "[control]", keys.faults))?),
         // A live source is followed for ever: there is something to look at. Files end.
         None => match &source {
-            Some(SourceConfig { kind: SourceKind::Mysql(_), .. }) => defaults::CONTROL_LISTEN.parse().ok(),
+            Some(SourceConfig { kind: SourceKind::Mysql(_) | SourceKind::Topic { .. }, .. }) => {
+                defaults::CONTROL_LISTEN.parse().ok()
+            }
             _ => None,
         },
     };

@@ -14,7 +14,10 @@ use crate::source::{Start, Tls};
 const URL: &str = "the server's address: url = \"mysql://user:${env:MYSQL_PASSWORD}@127.0.0.1:3306\"";
 
 pub fn read(mut keys: Keys<'_, '_>, folder: &Path) -> Option<SourceConfig> {
-    let kind = keys.word("kind", &["binlog-file", "mysql"]);
+    let kind = keys.word("kind", &["binlog-file", "mysql", "topic"]);
+    if let Some(("topic", _)) = kind {
+        return of_topic(keys, folder);
+    }
     let (live, kind_ok) = match (kind, keys.has("kind")) {
         (Some((word, _)), _) => (word == "mysql", true),
         (None, false) if keys.has("files") && !keys.has("url") => {
@@ -36,6 +39,34 @@ pub fn read(mut keys: Keys<'_, '_>, folder: &Path) -> Option<SourceConfig> {
     let (time_zone, zone) = zone?;
     let config = SourceConfig { kind: kind?, tables: tables?, zone, time_zone };
     kind_ok.then_some(config)
+}
+
+/// Others write the topic: what is said of the source is where its tables are described.
+fn of_topic(mut keys: Keys<'_, '_>, folder: &Path) -> Option<SourceConfig> {
+    for key in [
+        "files",
+        "snapshot",
+        "start",
+        "heartbeat",
+        "server-id",
+        "on-lost-position",
+        "snapshot-mode",
+        "snapshot-readers",
+        "snapshot-chunk-rows",
+        "snapshot-rows-per-second",
+    ] {
+        if let Some(node) = keys.get(key) {
+            let message = format!("`{key}` does not go with kind = \"topic\"");
+            let fault = Fault::new(node.span.clone(), message).label("somebody else captures the source");
+            keys.faults.push(fault.help(format!("remove `{key}`")));
+        }
+    }
+    let zone = time_zone(&mut keys);
+    let tables = tables(&mut keys);
+    let server = if keys.has("url") { Some(mysql(&mut keys, folder)?) } else { None };
+    keys.end();
+    let (time_zone, zone) = zone?;
+    Some(SourceConfig { kind: SourceKind::Topic { server }, tables: tables?, zone, time_zone })
 }
 
 fn binlog_files(keys: &mut Keys<'_, '_>, folder: &Path) -> Option<Vec<PathBuf>> {

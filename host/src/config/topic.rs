@@ -1,7 +1,7 @@
 //! Reads `[topic]`: the Kafka topic between the two halves.
 
 use super::{TopicConfig, defaults, sections};
-use crate::document::{Fault, Keys, NodeValue, OneText, Text};
+use crate::document::{Fault, Faults, Keys, NodeValue, OneText, Table, Text};
 use crate::envelope::{Decimals, Forms, Times};
 use crate::source::declared;
 use crate::topic;
@@ -21,14 +21,16 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
     let mut replication = 0;
     sections::count(&mut keys, "replication", 1..=100, &mut replication);
     let compression = keys.word("compression", &["lz4", "none", "gzip", "snappy", "zstd"]);
-    if let Some(columns) = keys.table("columns") {
-        for entry in &columns.entries {
+    let mut columns = Vec::new();
+    if let Some(table) = keys.table("columns") {
+        for entry in &table.entries {
             let NodeValue::Text(text) = &entry.node.value else {
                 keys.wrong_type::<()>(&entry.key, &entry.node, "a column's type as a string");
                 continue;
             };
-            if let Err(wrong) = declared::parse(&text.value) {
-                keys.faults.push(Fault::new(entry.node.span.clone(), wrong));
+            match declared::parse(&text.value) {
+                Ok(_) => columns.push((entry.key.clone(), text.value.clone())),
+                Err(wrong) => keys.faults.push(Fault::new(entry.node.span.clone(), wrong)),
             }
         }
     }
@@ -42,6 +44,7 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
         replication: (replication > 0).then_some(replication as u16),
         compression: compression.map_or(defaults::TOPIC_COMPRESSION, |(word, _)| word),
         forms,
+        columns,
         librdkafka,
     })
 }
@@ -66,11 +69,30 @@ fn brokers(keys: &mut Keys<'_, '_>) -> Option<Vec<String>> {
     Some(brokers)
 }
 
-/// What is written loses nothing; what others write may be in more forms.
+/// Also those that only others write; see [`loses_nothing`].
 fn forms(keys: &mut Keys<'_, '_>) -> Forms {
-    let decimals = keys.word("decimals", &["precise", "string"]).and_then(|(word, _)| Decimals::of(word));
-    let times = keys.word("times", &["adaptive", "microseconds", "iso"]).and_then(|(word, _)| Times::of(word));
+    let decimals = keys.word("decimals", &["precise", "string", "double"]).and_then(|(word, _)| Decimals::of(word));
+    let times = keys
+        .word("times", &["adaptive", "connect", "microseconds", "nanoseconds", "iso"])
+        .and_then(|(word, _)| Times::of(word));
     Forms { decimals: decimals.unwrap_or_default(), times: times.unwrap_or_default() }
+}
+
+/// A capture half writes only what can be read back whole.
+pub fn loses_nothing(topic: &TopicConfig, section: &Table, faults: &mut Faults) {
+    let Forms { decimals, times } = topic.forms;
+    for (key, word, loses) in [
+        ("decimals", decimals.name(), decimals == Decimals::Double),
+        ("times", times.name(), matches!(times, Times::Connect | Times::Nanoseconds)),
+    ] {
+        let entry = section.entries.iter().find(|entry| entry.key == key);
+        if let Some(entry) = entry.filter(|_| loses) {
+            let message =
+                format!("{key} = {word:?} of [topic] is for topics that others write (source.kind = \"topic\")");
+            let fault = Fault::new(entry.node.span.clone(), message).label("values would lose digits");
+            faults.push(fault.help(format!("remove `{key}`, or see docs/topic.md for the others")));
+        }
+    }
 }
 
 /// As Kafka's `Topic.validate` has it, with room for the side topics' suffixes.

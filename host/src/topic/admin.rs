@@ -48,6 +48,24 @@ pub(super) async fn see_to(settings: &TopicSettings) -> Result<u32, TopicError> 
     Ok(partitions)
 }
 
+/// Looks at a topic that others write; gives how many partitions it has.
+///
+/// # Errors
+/// The broker cannot be reached, there is no such topic, or it is compacted.
+pub(super) async fn see_foreign(settings: &TopicSettings) -> Result<u32, TopicError> {
+    let admin: AdminClient<Told> = settings.create(&settings.admin())?;
+    let changes = Wanted { name: &settings.name, partitions: 0, settings: &[], compacted: false };
+    let Some(partitions) = count(&admin, settings, changes.name)? else {
+        return Err(TopicError::Unfit(format!(
+            "there is no topic {} at {}: with source.kind = \"topic\" somebody else writes it, and it is not made here",
+            settings.name,
+            settings.address()
+        )));
+    };
+    check(&admin, settings, &changes, partitions).await?;
+    Ok(partitions)
+}
+
 /// How many partitions a topic has, each with a leader; none where there is no such topic.
 fn count(admin: &AdminClient<Told>, settings: &TopicSettings, name: &str) -> Result<Option<u32>, TopicError> {
     let begun = Instant::now();

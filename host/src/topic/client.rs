@@ -118,7 +118,7 @@ impl TopicSettings {
             .set("delivery.report.only.error", "true");
         // What bounds memory and fills requests; a user may know better.
         for (name, value) in
-            [("queue.buffering.max.kbytes", "65536"), ("queue.buffering.max.messages", "500000"), ("linger.ms", "5")]
+            [("queue.buffering.max.kbytes", "65536"), ("queue.buffering.max.messages", "500000"), ("linger.ms", "0")]
         {
             if self.librdkafka.iter().all(|(set, _)| set != name) {
                 config.set(name, value);
@@ -137,6 +137,8 @@ impl TopicSettings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true")
+            // An end is told by an answer without records: the broker gives none before this.
+            .set("fetch.wait.max.ms", "10")
             .set("isolation.level", isolation.name());
         config
     }
@@ -144,10 +146,12 @@ impl TopicSettings {
     /// A member of the pipeline's group.
     pub(super) fn member(&self) -> ClientConfig {
         let mut config = self.reader(Isolation::Committed);
-        config.set("group.id", &self.pipeline);
-        // Each lane holds as much again.
-        if self.librdkafka.iter().all(|(set, _)| set != "queued.max.messages.kbytes") {
-            config.set("queued.max.messages.kbytes", "16384");
+        config.set("group.id", &self.pipeline).set("fetch.wait.max.ms", "100");
+        // Each lane holds some more. Where a queue was full, the client looks again after so long only.
+        for (name, value) in [("queued.max.messages.kbytes", "16384"), ("fetch.queue.backoff.ms", "5")] {
+            if self.librdkafka.iter().all(|(set, _)| set != name) {
+                config.set(name, value);
+            }
         }
         config
     }

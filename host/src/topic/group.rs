@@ -18,12 +18,12 @@ use rdkafka::{ClientContext, Message as _};
 use tracing::{debug, info, warn};
 
 use super::client::{Told, TopicSettings};
-use super::lane::{Feed, Lane, Message, Of, Reached};
+use super::lane::{Feed, Lane, Last, Message, Messages, Of, Reached};
 use super::schemas::Schemas;
 use super::sequence::{MOVE_HEADER, SCHEMA_HEADER, SEQUENCE_HEADER};
-use super::{TopicError, admin};
+use super::{TopicError, admin, foreign};
 use crate::civil::Zone;
-use crate::envelope::read::Reader;
+use crate::envelope::read::{Foreign, ForeignSettings, Reader};
 use crate::event::{Position, Sides};
 
 /// Bytes of messages that wait in a lane's feed before it is paused, and below which it goes on.
@@ -67,7 +67,7 @@ pub enum Ending {
 }
 
 /// How batches are made of messages.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LaneSettings {
     /// Whose wall clock times become.
     pub zone: Zone,
@@ -75,6 +75,8 @@ pub struct LaneSettings {
     pub batch_bytes_max: usize,
     /// End a lane where its partition ends now.
     pub to_end: bool,
+    /// What is known of a topic that others write.
+    pub foreign: Option<ForeignSettings>,
 }
 
 /// A member of the group, until it is dropped.
@@ -95,11 +97,15 @@ impl Group {
         lanes: Arc<dyn Lanes>,
         ended: impl FnOnce(Result<(), TopicError>) + Send + 'static,
     ) -> Result<Self, TopicError> {
-        admin::see_to(settings).await?;
+        let partitions = match &lane_settings.foreign {
+            None => admin::see_to(settings).await?,
+            Some(foreign) => foreign::see_to(settings, foreign).await?,
+        };
         let to_end = lane_settings.to_end;
         let assigned = Assigned {
             told: Told::default(),
             topic: settings.name.as_str().into(),
+            partitions,
             schemas: Arc::new(Schemas::new(settings)),
             settings: lane_settings,
             lanes,
@@ -227,6 +233,7 @@ fn say_offsets(consumer: &BaseConsumer<Assigned>) {
 struct Assigned {
     told: Told,
     topic: Arc<str>,
+    partitions: u32,
     schemas: Arc<Schemas>,
     settings: LaneSettings,
     lanes: Arc<dyn Lanes>,
@@ -239,6 +246,8 @@ struct Assigned {
 struct Fed {
     feed: Feed,
     is_paused: bool,
+    /// Of the last message: most have the same.
+    schema: Option<Arc<str>>,
 }
 
 impl Assigned {
@@ -251,7 +260,7 @@ impl Assigned {
         let mut fed = self.fed();
         // One that is no longer ours, or has ended.
         let Some(lane) = fed.get_mut(&partition) else { return };
-        let message = taken(message);
+        let message = taken(message, &mut lane.schema, self.settings.foreign.is_some());
         let bytes = message.bytes();
         let waiting = lane.feed.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if lane.feed.messages.send(message).is_err() {
@@ -287,25 +296,31 @@ impl Assigned {
         let partitions: Vec<u32> = list.elements().iter().map(|element| element.partition() as u32).collect();
         for partition in partitions {
             let start = self.lanes.begin(partition)?;
+            let LaneSettings { zone, batch_changes_max, batch_bytes_max, foreign, .. } = self.settings.clone();
             let reached = match &start {
                 Some(Position(text)) => text.parse::<Reached>().map_err(TopicError::Stop)?,
-                None => Reached::default(),
+                None if foreign.is_some() => Reached { offset: 0, last: Last::From(None) },
+                None => Reached { offset: 0, last: Last::Numbered { epoch: 0, number: 0 } },
             };
-            let LaneSettings { zone, batch_changes_max, batch_bytes_max, .. } = self.settings.clone();
+            let messages = match foreign {
+                Some(foreign) => Messages::Foreign(Foreign::new(foreign, self.partitions)),
+                None => Messages::Ours(self.schemas.clone()),
+            };
+            let offset = reached.offset;
             let of = Of {
                 topic: self.topic.clone(),
                 partition,
                 reader: Reader::new(zone),
-                schemas: self.schemas.clone(),
+                messages,
                 batch_changes_max,
                 batch_bytes_max,
             };
             let (lane, feed) = Lane::new(of, reached);
-            self.fed().insert(partition, Fed { feed, is_paused: false });
+            self.fed().insert(partition, Fed { feed, is_paused: false, schema: None });
             self.has_lanes.store(true, Ordering::Relaxed);
-            info!(topic = &*self.topic, partition, offset = reached.offset, "a partition is assigned");
+            info!(topic = &*self.topic, partition, offset, "a partition is assigned");
             self.lanes.run(partition, lane);
-            let offset = if start.is_some() { Offset::Offset(reached.offset as i64) } else { Offset::Beginning };
+            let offset = if start.is_some() { Offset::Offset(offset as i64) } else { Offset::Beginning };
             let set = list.set_partition_offset(&self.topic, partition as i32, offset);
             set.map_err(|error| TopicError::Stop(format!("topic {}, partition {partition}: {error}", self.topic)))?;
         }
@@ -323,23 +338,26 @@ impl Assigned {
     }
 }
 
-fn taken(message: &BorrowedMessage<'_>) -> Message {
-    let header = |name: &str| {
-        let headers = message.headers()?;
-        let header = headers.iter().find(|header| header.key == name)?;
-        Some(String::from_utf8_lossy(header.value?).into_owned())
-    };
-    Message {
-        offset: message.offset() as u64,
-        value: message.payload().map(<[u8]>::to_vec),
-        sequence: header(SEQUENCE_HEADER),
-        schema: header(SCHEMA_HEADER),
-        sides: match header(MOVE_HEADER).as_deref() {
-            Some("leaves") => Sides::Before,
-            Some("arrives") => Sides::After,
-            _ => Sides::Both,
-        },
+fn taken(message: &BorrowedMessage<'_>, last_schema: &mut Option<Arc<str>>, with_key: bool) -> Message {
+    let (mut sequence, mut schema, mut sides) = (None, None, Sides::Both);
+    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
+        let Some(value) = header.value.map(String::from_utf8_lossy) else { continue };
+        match header.key {
+            SEQUENCE_HEADER => sequence = Some(value.parse()),
+            SCHEMA_HEADER => {
+                if last_schema.as_deref() != Some(&*value) {
+                    *last_schema = Some((&*value).into());
+                }
+                schema.clone_from(last_schema);
+            }
+            MOVE_HEADER if value == "leaves" => sides = Sides::Before,
+            MOVE_HEADER if value == "arrives" => sides = Sides::After,
+            _ => {}
+        }
     }
+    let (offset, value) = (message.offset() as u64, message.payload().map(<[u8]>::to_vec));
+    let key = message.key().filter(|_| with_key).map(<[u8]>::to_vec);
+    Message { offset, key, value, sequence, schema, sides }
 }
 
 impl ClientContext for Assigned {

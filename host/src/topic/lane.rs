@@ -1,6 +1,7 @@
 //! One partition as a source: its messages in their order, repeats dropped, gaps refused.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,16 +12,19 @@ use tracing::debug;
 use super::TopicError;
 use super::schemas::Schemas;
 use super::sequence::{SEQUENCE_HEADER, Sequence};
-use crate::envelope::read::{Place, ReadError, Reader, Record};
+use crate::envelope::read::{Foreign, Look, Origin, Place, ReadError, Reader, Record};
 use crate::event::{Batch, Position, Sides, Transaction};
 use crate::source::{Source, SourceError};
 
 /// A message, as the consumer gave it.
 pub(super) struct Message {
     pub offset: u64,
+    /// Where others write the topic.
+    pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub sequence: Option<String>,
-    pub schema: Option<String>,
+    /// None: it has no such header; an error: what is wrong with it.
+    pub sequence: Option<Result<Sequence, String>>,
+    pub schema: Option<Arc<str>>,
     pub sides: Sides,
 }
 
@@ -38,21 +42,36 @@ impl Message {
 }
 
 /// How far a partition is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reached {
     /// Of the next message.
     pub offset: u64,
-    /// Of the last one.
-    pub epoch: u64,
-    pub number: u64,
+    pub last: Last,
 }
 
-/// The form's version.
+/// What is kept of the last message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    Numbered {
+        epoch: u64,
+        number: u64,
+    },
+    /// Of a topic that others write.
+    From(Option<Origin>),
+}
+
+/// The forms' versions.
 const FORMAT: &str = "topic/1";
+const FOREIGN: &str = "foreign-topic/1";
 
 impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{FORMAT} offset={} epoch={} number={}", self.offset, self.epoch, self.number)
+        let Reached { offset, last } = self;
+        match last {
+            Last::Numbered { epoch, number } => write!(f, "{FORMAT} offset={offset} epoch={epoch} number={number}"),
+            Last::From(None) => write!(f, "{FOREIGN} offset={offset}"),
+            Last::From(Some(origin)) => write!(f, "{FOREIGN} offset={offset} {origin}"),
+        }
     }
 }
 
@@ -60,13 +79,43 @@ impl FromStr for Reached {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let mut words = text.strip_prefix(FORMAT)?.split_whitespace();
+        let numbered = |rest: &str| {
+            let mut words = rest.split_whitespace();
             let mut next = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
-            Some(Reached { offset: next("offset")?, epoch: next("epoch")?, number: next("number")? })
+            let offset = next("offset")?;
+            Some(Reached { offset, last: Last::Numbered { epoch: next("epoch")?, number: next("number")? } })
         };
-        parse().ok_or_else(|| format!("the checkpoint's position `{text}` is not one of this version ({FORMAT})"))
+        let foreign = |rest: &str| {
+            let (offset, rest) = rest
+                .trim_start()
+                .strip_prefix("offset=")?
+                .split_once(' ')
+                .unwrap_or((rest.trim_start().strip_prefix("offset=")?, ""));
+            let origin = if rest.is_empty() { None } else { Some(rest.parse().ok()?) };
+            Some(Reached { offset: offset.parse().ok()?, last: Last::From(origin) })
+        };
+        let reached = match (text.strip_prefix(FORMAT), text.strip_prefix(FOREIGN)) {
+            (Some(rest), _) => numbered(rest),
+            (_, Some(rest)) => foreign(rest),
+            _ => None,
+        };
+        reached.ok_or_else(|| {
+            format!("the checkpoint's position `{text}` is not one of this version ({FORMAT}, {FOREIGN})")
+        })
     }
+}
+
+/// Who writes the messages, and how a table's schema is found.
+pub(super) enum Messages {
+    Ours(Arc<Schemas>),
+    Foreign(Foreign),
+}
+
+/// A message and where its envelope lies in it.
+struct Placed {
+    message: Message,
+    schema: Arc<str>,
+    envelope: Range<usize>,
 }
 
 /// What a lane is, beside its messages.
@@ -74,7 +123,7 @@ pub(super) struct Of {
     pub topic: Arc<str>,
     pub partition: u32,
     pub reader: Reader,
-    pub schemas: Arc<Schemas>,
+    pub messages: Messages,
     pub batch_changes_max: usize,
     pub batch_bytes_max: usize,
 }
@@ -86,7 +135,7 @@ pub struct Lane {
     waiting: Arc<AtomicUsize>,
     reached: Reached,
     /// Begins the next batch.
-    held: Option<Message>,
+    held: Option<Placed>,
     log: Arc<str>,
 }
 
@@ -99,19 +148,19 @@ impl Lane {
         (Lane { of, messages, waiting, reached, held: None, log }, feed)
     }
 
-    /// Whether this message is a repeat; a gap before it is an error.
+    /// Whether this message is a repeat by its number; a gap before it is an error.
     fn is_repeat(&mut self, message: &Message) -> Result<bool, SourceError> {
+        let Last::Numbered { epoch: last_epoch, number: last } = self.reached.last else { return Ok(false) };
         let Of { topic, partition, .. } = &self.of;
         let place = Place { topic, partition: *partition, offset: message.offset };
-        let Some(text) = &message.sequence else {
+        let Some(sequence) = &message.sequence else {
             return Err(SourceError::Stop(format!(
                 "{place}: a message without the header {SEQUENCE_HEADER}: somebody else writes this topic, and its order cannot be \
                  told. End that, and name another [topic] name"
             )));
         };
-        let Sequence { epoch, number, previous } =
-            text.parse().map_err(|wrong| SourceError::Stop(format!("{place}: {wrong}")))?;
-        let Reached { epoch: last_epoch, number: last, .. } = self.reached;
+        let sequence = sequence.as_ref().map_err(|wrong| SourceError::Stop(format!("{place}: {wrong}")))?;
+        let &Sequence { epoch, number, previous } = sequence;
         if epoch == last_epoch && number <= last {
             debug!("{place}: a repeat of number {number} in epoch {epoch} is passed over");
             return Ok(true);
@@ -124,7 +173,7 @@ impl Lane {
                  new topic"
             )));
         }
-        (self.reached.epoch, self.reached.number) = (epoch, number);
+        self.reached.last = Last::Numbered { epoch, number };
         Ok(false)
     }
 }
@@ -134,28 +183,27 @@ impl Source for Lane {
     async fn next(&mut self) -> Result<Option<(Batch, Position)>, SourceError> {
         let mut batch: Option<Batch> = None;
         loop {
-            let message = match (self.held.take(), &batch) {
-                (Some(message), _) => message,
+            let placed = match (self.held.take(), &batch) {
+                (Some(placed), _) => placed,
                 (None, None) => match self.messages.recv().await {
-                    Some(message) => message,
+                    Some(message) => self.place(message)?,
                     None => return Ok(None),
                 },
                 (None, Some(_)) => match self.messages.try_recv() {
-                    Ok(message) => message,
+                    Ok(message) => self.place(message)?,
                     Err(_) => break,
                 },
             };
-            let schema = message.schema.as_deref().unwrap_or_default();
-            if !self.of.reader.has_turned_to(schema) && message.value.is_some() {
+            if !placed.envelope.is_empty() && !self.of.reader.has_turned_to(&placed.schema) {
                 if batch.as_ref().is_some_and(|batch| !batch.changes.is_empty()) {
-                    self.held = Some(message);
+                    self.held = Some(placed);
                     break;
                 }
-                self.turn_to(schema, message.offset).await?;
+                self.turn_to(&placed.schema, placed.message.offset).await?;
                 batch = None;
             }
-            self.waiting.fetch_sub(message.bytes(), Ordering::Relaxed);
-            self.take(&message, schema, &mut batch)?;
+            self.waiting.fetch_sub(placed.message.bytes(), Ordering::Relaxed);
+            self.take(&placed, &mut batch)?;
             if batch.as_ref().is_some_and(|batch| self.is_full(batch)) {
                 break;
             }
@@ -170,6 +218,24 @@ impl Lane {
         batch.changes.len() >= self.of.batch_changes_max || batch.size_bytes() >= self.of.batch_bytes_max
     }
 
+    /// Finds a message's table and envelope; none lies in a tombstone or a heartbeat.
+    fn place(&mut self, message: Message) -> Result<Placed, SourceError> {
+        let Of { topic, partition, reader, messages, .. } = &mut self.of;
+        let (schema, envelope) = match (messages, &message.value) {
+            (_, None) => (Arc::default(), 0..0),
+            (Messages::Ours(_), Some(value)) => (message.schema.clone().unwrap_or_default(), 0..value.len()),
+            (Messages::Foreign(foreign), Some(value)) => match foreign.look(message.key.as_deref(), value, reader) {
+                Ok(Look::Change { schema, envelope }) => (schema, envelope),
+                Ok(Look::Nothing) => (Arc::default(), 0..0),
+                Err(wrong) => {
+                    let place = Place { topic, partition: *partition, offset: message.offset };
+                    return Err(SourceError::Stop(format!("{place}: {wrong}")));
+                }
+            },
+        };
+        Ok(Placed { message, schema, envelope })
+    }
+
     /// Learns a schema where it is new, and has batches in its shape.
     async fn turn_to(&mut self, hash: &str, offset: u64) -> Result<(), SourceError> {
         let topic = self.of.topic.clone();
@@ -178,7 +244,10 @@ impl Lane {
         if reader.turn_to(hash, place).is_ok() {
             return Ok(());
         }
-        let (schemas, wanted) = (self.of.schemas.clone(), hash.to_owned());
+        let Messages::Ours(schemas) = &self.of.messages else {
+            return Err(SourceError::Stop(format!("{place}: its table is not known")));
+        };
+        let (schemas, wanted) = (schemas.clone(), hash.to_owned());
         let found = tokio::task::spawn_blocking(move || schemas.document(&wanted)).await;
         let document = found.expect("looking for a schema does not panic");
         let document = document.map_err(|error: TopicError| SourceError::Stop(format!("{place}: {error}")))?;
@@ -187,18 +256,24 @@ impl Lane {
         reader.turn_to(hash, place).map_err(stop)
     }
 
-    fn take(&mut self, message: &Message, schema: &str, batch: &mut Option<Batch>) -> Result<(), SourceError> {
+    fn take(&mut self, placed: &Placed, batch: &mut Option<Batch>) -> Result<(), SourceError> {
+        let Placed { message, schema, envelope } = placed;
         let batch = batch.get_or_insert_with(|| {
             let transactions = vec![Transaction { log: self.log.clone(), gtid: None }];
             Batch { transactions, ..self.of.reader.batch() }
         });
         // A tombstone says nothing, and has no number.
-        if let Some(value) = &message.value
+        if let Some(value) = message.value.as_ref().filter(|_| !envelope.is_empty())
             && !self.is_repeat(message)?
         {
             let Of { topic, partition, reader, .. } = &mut self.of;
             let place = Place { topic, partition: *partition, offset: message.offset };
-            reader.read(batch, &Record { value, schema, sides: message.sides, place }).map_err(stop)?;
+            let last = match &mut self.reached.last {
+                Last::From(last) => Some(last),
+                Last::Numbered { .. } => None,
+            };
+            let record = Record { value: &value[envelope.clone()], schema, sides: message.sides, place };
+            reader.read_after(batch, &record, last).map_err(stop)?;
         }
         self.reached.offset = message.offset + 1;
         Ok(())
@@ -215,9 +290,14 @@ mod tests {
 
     #[test]
     fn a_position_reads_back() {
-        let reached = Reached { offset: 17, epoch: 2, number: 9 };
+        let reached = Reached { offset: 17, last: Last::Numbered { epoch: 2, number: 9 } };
         assert_eq!(reached.to_string(), "topic/1 offset=17 epoch=2 number=9");
         assert_eq!(reached.to_string().parse(), Ok(reached));
+        let origin = Origin { server: 1, file: "b.000001".into(), pos: 4, row: 0, is_second: false, time_us: 9 };
+        for last in [None, Some(origin)] {
+            let reached = Reached { offset: 17, last: Last::From(last) };
+            assert_eq!(reached.to_string().parse(), Ok(reached));
+        }
         assert!("mysql/1 skip=0".parse::<Reached>().unwrap_err().contains("mysql/1"));
     }
 }

@@ -5,6 +5,8 @@
 //! apply half:   <topic> ──▶ group ──a partition's messages──▶ lane, a source ──▶ batch
 //! ```
 //!
+//! The topic may also be one that Debezium or Flink CDC writes (`foreign`): then there is no capture half.
+//!
 //! `writer` is opened once per run: it makes the topics where they are missing, fences every earlier writer of the
 //! pipeline, and looks whether the topic holds what the checkpoint says (`continuity`). Each message carries its
 //! sequence in a header, by which a reader drops repeats and notices gaps.
@@ -13,6 +15,7 @@ mod admin;
 mod client;
 mod continuity;
 mod document;
+mod foreign;
 mod group;
 mod lane;
 mod log;

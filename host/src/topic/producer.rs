@@ -16,6 +16,9 @@ const TRANSACTION_MAX: Duration = Duration::from_secs(60);
 /// After so long without an answer a wait is said in the log, and goes on.
 const SAY_AFTER: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether all messages are with the broker.
+const LOOK: Duration = Duration::from_micros(500);
+
 /// A transactional producer, in a transaction or between two.
 pub(super) struct Transactions {
     producer: BaseProducer<Told>,
@@ -90,6 +93,15 @@ impl Transactions {
     /// Commits: waits as long as it takes, and repeats nothing but the commit.
     pub fn commit(&self) -> Result<(), TopicError> {
         let begun = Instant::now();
+        let mut said = SAY_AFTER;
+        // The client's own way to wait for this looks every 100 ms only.
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(LOOK);
+            if begun.elapsed() > said {
+                self.say_waiting("to take messages", begun);
+                said = begun.elapsed() * 2;
+            }
+        }
         loop {
             match self.producer.commit_transaction(SAY_AFTER) {
                 Ok(()) => return Ok(()),

@@ -100,6 +100,19 @@ impl Client {
         (0..partitions).map(end).sum()
     }
 
+    /// Writes messages into a topic's partitions by their keys, outside any transaction; a value of none is a tombstone.
+    #[track_caller]
+    pub fn write(&self, topic: &str, messages: &[(Option<String>, Option<String>)]) {
+        let mut config = ClientConfig::new();
+        let producer: BaseProducer = config.set("bootstrap.servers", self.address()).create().expect("make a producer");
+        for (key, value) in messages {
+            let mut record: BaseRecord<'_, str, str> = BaseRecord::to(topic);
+            (record.key, record.payload) = (key.as_deref(), value.as_deref());
+            producer.send(record).map_err(|(error, _)| error).expect("send a record");
+        }
+        producer.flush(ANSWER_MAX).expect("the records arrive");
+    }
+
     /// A transaction of another producer, with a record in the topic's first partition, that stays open.
     #[track_caller]
     pub fn open_transaction(&self, topic: &str) -> OpenTransaction {

@@ -4,4 +4,5 @@ mod apply;
 mod both;
 mod capture;
 mod continuity;
+mod foreign;
 mod kills;

@@ -57,6 +57,8 @@ async fn source(config: &Config, position: Option<Position>) -> Outcome<Vec<Area
     let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
     match &config.source.kind {
         SourceKind::BinlogFile { files } => Ok(vec![recorded(config, files, &tables, position)]),
+        // It is looked at as a topic.
+        SourceKind::Topic { .. } => Ok(Vec::new()),
         SourceKind::Mysql(mysql) => {
             let mut areas = Vec::new();
             let reads_rows = mysql.snapshot.initial && position.is_none();

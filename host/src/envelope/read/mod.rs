@@ -3,6 +3,9 @@
 //! [`scan`] goes through a text once and builds no tree; [`value`] reads each column's form; [`schema`] is how a table's shape
 //! reaches whoever has the messages only.
 
+mod connect;
+mod foreign;
+mod origin;
 mod scan;
 pub mod schema;
 #[cfg(test)]
@@ -20,6 +23,9 @@ use crate::event::{Batch, Field, Op, RowChange, Sides, TableSchema};
 use crate::rows::Rows;
 use scan::{Fault, Scanner};
 use value::Reading;
+
+pub use foreign::{Foreign, ForeignSettings, Look};
+pub use origin::{Origin, Step};
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +61,9 @@ pub enum ReadError {
     /// It is not what its schema says, or no envelope at all.
     #[error("{0}")]
     Garbage(String),
+    /// It does not follow the one before it.
+    #[error("{0}")]
+    Order(String),
 }
 
 /// Reads events of tables whose schemas are known.
@@ -72,6 +81,8 @@ pub struct Reader {
 struct Known {
     schema: Arc<TableSchema>,
     columns: Vec<Column>,
+    /// Rows may have other columns too, which are not read.
+    has_others: bool,
 }
 
 struct Table {
@@ -98,12 +109,12 @@ impl Reader {
     pub fn know(&mut self, hash: &str, document: &[u8]) -> Result<(), String> {
         let (schema, forms) = schema::read(document)?;
         let of_columns = schema.fields.iter().map(|field| Form::of(field, forms)).collect();
-        self.know_schema(hash, schema, of_columns);
+        self.know_schema(hash, schema, of_columns, false);
         Ok(())
     }
 
-    /// Learns a schema, with how each of its columns is written.
-    pub fn know_schema(&mut self, hash: &str, schema: Arc<TableSchema>, forms: Vec<Form>) {
+    /// Learns a schema, with how each of its columns is written. `has_others`: rows may have more columns, which are not read.
+    pub fn know_schema(&mut self, hash: &str, schema: Arc<TableSchema>, forms: Vec<Form>, has_others: bool) {
         let column = |(field, form): (&Field, Form)| {
             let mut label = Vec::new();
             super::value::json(&mut label, &field.name);
@@ -111,7 +122,7 @@ impl Reader {
             Column { label, form }
         };
         let columns = schema.fields.iter().zip(forms).map(column).collect();
-        self.known.insert(hash.to_owned(), Arc::new(Known { schema, columns }));
+        self.known.insert(hash.to_owned(), Arc::new(Known { schema, columns, has_others }));
     }
 
     /// An empty batch of the tables as they are now.
@@ -149,6 +160,19 @@ impl Reader {
     /// # Errors
     /// Nothing is appended.
     pub fn read(&mut self, batch: &mut Batch, record: &Record<'_>) -> Result<(), ReadError> {
+        self.read_after(batch, record, None)
+    }
+
+    /// The same of a topic whose records have no numbers. `last`: where the last one came from, and then this one; a repeat is passed over.
+    ///
+    /// # Errors
+    /// Nothing is appended.
+    pub fn read_after(
+        &mut self,
+        batch: &mut Batch,
+        record: &Record<'_>,
+        last: Option<&mut Option<Origin>>,
+    ) -> Result<(), ReadError> {
         let Some(number) = self.tables.iter().position(|table| table.hash == record.schema) else {
             return Err(ReadError::Schema(format!("{}: schema {} is not turned to", record.place, record.schema)));
         };
@@ -157,9 +181,10 @@ impl Reader {
         let images = &mut batch.images[number];
         let n_images = images.len();
         let reading = Reading { zone, escaped: std::mem::take(escaped), bytes: std::mem::take(bytes) };
-        let mut event = Event { table, images, reading, parts: Parts::default() };
+        let of = last.is_some().then(OfLog::default);
+        let mut event = Event { table, images, reading, parts: Parts::default(), of };
         let read = event.read(record.value);
-        let parts = event.parts;
+        let (parts, of) = (event.parts, event.of);
         (*escaped, *bytes) = (event.reading.escaped, event.reading.bytes);
         let change = read.and_then(|()| parts.change());
         let (op, before, after, time_us) = match change {
@@ -169,6 +194,23 @@ impl Reader {
                 return Err(ReadError::Garbage(format!("{}: {}: {what}", record.place, table.schema.name)));
             }
         };
+        if let (Some(last), Some(origin)) = (last, of.and_then(|of| of.origin(op, time_us))) {
+            let step = last.as_ref().map_or(Step::Next, |last| origin.step(last));
+            if step != Step::Next {
+                batch.images[number].truncate(n_images);
+            }
+            match step {
+                Step::Next => *last = Some(origin),
+                Step::Repeat => return Ok(()),
+                Step::Anew => {
+                    return Err(ReadError::Order(format!(
+                        "{}: it comes from {}:{}, which lies before what was read last, and is newer than that: the server's \
+                         log began anew, and changes may be missing in between",
+                        record.place, origin.file, origin.pos
+                    )));
+                }
+            }
+        }
         let time_us = zone.wall_clock(time_us);
         let first = batch.changes.len();
         batch.committed_us = Some(parts.time_us());
@@ -228,6 +270,38 @@ struct Event<'e, 'z> {
     images: &'e mut Rows,
     reading: Reading<'z>,
     parts: Parts,
+    /// Where it came from, where that matters.
+    of: Option<OfLog>,
+}
+
+/// What `source` says of the log.
+#[derive(Default)]
+struct OfLog {
+    server: i64,
+    file: String,
+    pos: i64,
+    row: i64,
+}
+
+impl OfLog {
+    fn member(&mut self, scanner: &mut Scanner<'_>, name: &str, escaped: &mut String) -> Result<(), Fault> {
+        match name {
+            _ if scanner.peek() == Some(b'n') => scanner.skip()?,
+            "server_id" => self.server = scanner.integer()?,
+            "pos" => self.pos = scanner.integer()?,
+            "row" => self.row = scanner.integer()?,
+            "file" => value::text(scanner, escaped)?.clone_into(&mut self.file),
+            _ => scanner.skip()?,
+        }
+        Ok(())
+    }
+
+    /// None: a row of a snapshot, or from no place that can be compared.
+    fn origin(self, op: Op, time_us: i64) -> Option<Origin> {
+        let OfLog { server, file, pos, row } = self;
+        let is_known = op != Op::Read && pos > 0 && !file.is_empty() && !file.contains(char::is_whitespace);
+        is_known.then_some(Origin { server, file, pos, row, is_second: op == Op::Create, time_us })
+    }
 }
 
 impl Event<'_, '_> {
@@ -265,7 +339,7 @@ impl Event<'_, '_> {
     }
 
     fn source(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
-        let (parts, schema) = (&mut self.parts, &self.table.schema);
+        let (parts, schema, of) = (&mut self.parts, &self.table.schema, &mut self.of);
         let (database, table) = schema.name.split_once('.').unwrap_or(("", &schema.name));
         let escaped = &mut self.reading.escaped;
         scanner.object(|scanner, name| {
@@ -280,7 +354,10 @@ impl Event<'_, '_> {
                 }
                 "db" => database,
                 "table" => table,
-                _ => return scanner.skip(),
+                name => match of {
+                    Some(of) => return of.member(scanner, name, escaped),
+                    None => return scanner.skip(),
+                },
             };
             let found = value::text(scanner, escaped)?;
             if found == wanted {
@@ -329,6 +406,9 @@ impl Event<'_, '_> {
         let mut places = vec![None; fields.len()];
         scanner.object(|scanner, name| {
             let Some(column) = fields.iter().position(|field| field.name == name) else {
+                if table.has_others {
+                    return scanner.skip();
+                }
                 return scanner.fault(format!("column {name:?} is not in the schema"));
             };
             if places[column].is_some() {

@@ -30,7 +30,7 @@ pub use position::{Place, read_again};
 use session::{Connect, Session};
 use snapshot::filter::Filter;
 use snapshot::reading::Reading;
-pub use snapshot::{Explained, SnapshotSettings, explain};
+pub use snapshot::{Explained, SnapshotSettings, explain, schemas};
 use snapshot::{Progress, tables};
 pub use start::Start;
 use stream::Reader;

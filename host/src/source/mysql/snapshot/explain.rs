@@ -37,6 +37,17 @@ pub struct Statement {
     pub sql: String,
 }
 
+/// The captured tables as the server has them now.
+///
+/// # Errors
+/// [`SourceError::Unfit`]: the server cannot be asked, or a table is one that no snapshot reads.
+pub async fn schemas(server: &Server, filter: &TableFilter) -> Result<Vec<Arc<TableSchema>>, SourceError> {
+    let away = |unusable: Unusable| SourceError::Unfit(unusable.text().to_owned());
+    let mut conn = server.connect().await.map_err(away)?;
+    let tables = tables::captured(&mut conn, filter).await.map_err(|error| away(server.unusable(&error)))??;
+    Ok(tables.into_iter().map(|table| table.schema).collect())
+}
+
 /// Asks the server what it has; runs none of the statements but the look for two boundaries.
 ///
 /// # Errors

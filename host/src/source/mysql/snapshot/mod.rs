@@ -14,12 +14,9 @@ mod window;
 
 use std::sync::Arc;
 
-use crate::event::TableSchema;
-pub use explain::{Explained, explain};
+use crate::event::{EntityKey, TableSchema};
+pub use explain::{Explained, explain, schemas};
 pub use progress::Progress;
-
-/// The entity key's columns of each table, as positions in its fields: what the rule says of tables of these shapes.
-pub type EntityKey = Arc<dyn Fn(&[Arc<TableSchema>]) -> Result<Vec<Vec<usize>>, String> + Send + Sync>;
 
 /// The entity key's columns by name, in its order: the same in every table.
 fn key_names(schemas: &[Arc<TableSchema>], entity_keys: &[Vec<usize>]) -> Option<Arc<[String]>> {
