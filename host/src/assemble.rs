@@ -164,6 +164,7 @@ pub async fn foreign(config: &Config, topic: &TopicConfig) -> Outcome<Option<For
     };
     let (_, version) = configured(config)?;
     let entity_key = entity_key(version, limits(&config.rule.limits));
+    let tables = Arc::new(move |database: &str, table: &str| tables.matches(database, table));
     Ok(Some(ForeignSettings { tables, columns, schemas, forms: topic.forms, entity_key }))
 }
 

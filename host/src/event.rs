@@ -27,6 +27,10 @@ pub enum Logical {
     Datetime,
 }
 
+/// The declared types of geometries, in the order of the numbers that the log has for them (MySQL's `Field::geometry_type`).
+pub const GEOMETRIES: [&str; 8] =
+    ["geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geomcollection"];
+
 /// A column, of a source table or of a history table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {

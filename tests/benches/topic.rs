@@ -89,11 +89,7 @@ fn backlog(broker: &Broker, changes: u64, rows_per_statement: u32, applies: bool
 fn whole(place: &Place, half: &str) -> String {
     let arguments = ["run", "--only", half, "--to-end", "--json"];
     let started = Instant::now();
-    let mut running: Running = place.start(&arguments, |command| {
-        if std::env::var_os("SHOW").is_some() {
-            command.args(["-v"]);
-        }
-    });
+    let mut running: Running = place.start(&arguments, |_| {});
     let (mut most, mut cpu) = (0, Duration::ZERO);
     while running.is_running() {
         most = rss_kib(running.id()).unwrap_or(0).max(most);
@@ -102,9 +98,6 @@ fn whole(place: &Place, half: &str) -> String {
     }
     let wall = started.elapsed();
     let ended = running.end();
-    if std::env::var_os("SHOW").is_some() {
-        eprintln!("{}", ended.err);
-    }
     assert_eq!(ended.exit, Some(0), "{}", ended.err);
     let what = format!("run --only {half}");
     line(&what, ended.count("changes"), wall, cpu, Some(most))

@@ -29,6 +29,11 @@ use crate::swap::Manager;
 pub async fn run(config: &Config, args: &Run) -> Outcome<()> {
     match (&config.topic, args.only) {
         (None, None) => direct(config, args).await,
+        (Some(_), Some(cli::Half::Capture)) if matches!(config.source.kind, SourceKind::Topic { .. }) => {
+            Err(Failure::usage(anyhow!(
+                "with source.kind = \"topic\" somebody else captures the source: leave out --only capture"
+            )))
+        }
         (Some(topic), Some(cli::Half::Capture)) => run_capture::run(config, topic, args).await,
         (Some(topic), Some(cli::Half::Apply)) => run_apply::run(config, topic, args).await,
         (Some(topic), None) => match config.source.kind {

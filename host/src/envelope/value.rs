@@ -4,9 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::civil::{self, MICROS_PER_DAY, MICROS_PER_SECOND, Zone};
-use crate::event::{Field, Logical};
+use crate::event::{Field, GEOMETRIES, Logical};
 use crate::rows::Value;
-use crate::source::declared::GEOMETRIES;
 
 /// How DECIMAL columns are written: Debezium's `decimal.handling.mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

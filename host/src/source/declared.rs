@@ -2,11 +2,7 @@
 //!
 //! For places where a schema is written down by a person: case files and `[topic.columns]`.
 
-use crate::event::Logical;
-
-/// In the order of the numbers that the log has for them (`Field::geometry_type`).
-pub const GEOMETRIES: [&str; 8] =
-    ["geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geomcollection"];
+use crate::event::{GEOMETRIES, Logical};
 
 /// The meaning of a declared type. Case and spaces between words do not matter.
 ///

@@ -8,13 +8,12 @@ use super::super::value::Form;
 use super::scan::{Fault, Scanner};
 use super::{Reader, connect, value};
 use crate::event::{EntityKey, Field, TableSchema};
-use crate::source::TableFilter;
 
 /// What is known of a topic that others write.
 #[derive(Clone)]
 pub struct ForeignSettings {
-    /// Whose changes it holds.
-    pub tables: TableFilter,
+    /// Whether it may hold changes of this table of this database.
+    pub tables: Arc<dyn Fn(&str, &str) -> bool + Send + Sync>,
     /// The columns of each of them, where messages have no schema; empty: not said.
     pub columns: Vec<Field>,
     /// The same by a server, with the tables' names and keys.
@@ -214,7 +213,7 @@ impl Foreign {
                     .into(),
             );
         }
-        if !self.settings.tables.matches(&database, &table) {
+        if !(self.settings.tables)(&database, &table) {
             return Err(format!("it is a change of {database}.{table}, which source.tables does not name"));
         }
         Ok((database, table))

@@ -4,8 +4,7 @@
 use super::charset::Charset;
 use super::row::Column;
 use super::table_map::{More, Shape, Type, code};
-use crate::event::{Field, TableSchema};
-use crate::source::declared::GEOMETRIES;
+use crate::event::{Field, GEOMETRIES, TableSchema};
 
 /// A row of `information_schema.COLUMNS`.
 #[derive(Clone, Debug, Default)]

@@ -9,8 +9,7 @@ use super::charset::{Charset, Text};
 use super::decimal;
 use super::frame::{Bytes, Short};
 use super::row::Column;
-use crate::event::{Field, Logical, TableSchema};
-use crate::source::declared::GEOMETRIES;
+use crate::event::{Field, GEOMETRIES, Logical, TableSchema};
 
 /// A table map taken apart as far as every map can be.
 pub struct TableMap<'a> {

@@ -219,7 +219,7 @@ fn values_are_those_of_the_log_in_every_form() {
     let tables = TableFilter::parse(&["gold.all_types"]).expect("a table");
     let settings = BinlogFileSettings {
         files: vec![server.finished_log()],
-        tables: tables.clone(),
+        tables,
         zone: Zone::UTC,
         batch_changes_max: 1_000,
         batch_bytes_max: 16 << 20,
@@ -243,7 +243,7 @@ fn values_are_those_of_the_log_in_every_form() {
         ("stream-schemas", Forms::default()),
     ] {
         let settings = ForeignSettings {
-            tables: tables.clone(),
+            tables: std::sync::Arc::new(|database, table| (database, table) == ("gold", "all_types")),
             columns: columns.clone(),
             schemas: Vec::new(),
             forms,
@@ -312,6 +312,10 @@ fn what_has_no_order_or_no_columns_is_refused_at_the_start() {
     refused(&compacted, table, COLUMNS, 3, &["cleanup.policy=compact", "--add-config cleanup.policy=delete"]);
     let nowhere = Topic::on(kafka::shared());
     refused(&nowhere, table, COLUMNS, 3, &["there is no topic", &nowhere.name]);
+    let capture = Played { topic: &topic, table, section: COLUMNS, rule, settings: "" }.place();
+    let answer = capture.0.hindsight(&["run", "--only", "capture", "--to-end"]);
+    assert_eq!(answer.exit, Some(2), "{}", answer.err);
+    assert!(answer.err.contains("somebody else captures"), "{}", answer.err);
     let rows_alone = written(&[(None, Some("{\"id\":1,\"owner_id\":7}".into()))]);
     refused(&rows_alone, table, COLUMNS, 2, &["no change event", "ExtractNewRecordState"]);
 }
