@@ -38,9 +38,9 @@ struct Kill {
 #[test]
 fn both_tables_survive_fifty_kills_of_the_program_and_five_of_the_server() {
     let (changes, owners, batch) = if std::env::var_os("HINDSIGHT_TEST_LONG").is_some() {
-        (1_000_000, 50_000, 2_000)
+        (1_000_000, 50_000, 500)
     } else {
-        (40_000, 2_000, 80)
+        (40_000, 2_000, 20)
     };
     let n_legs = KILLS + CRASHES;
     let transactions = with_large_ones(&Load { seed: 17, changes, owners, ..Load::default() }, batch);
@@ -151,9 +151,9 @@ fn judge(rule: Rule, kills: &[Kill], end: &Reached) {
     assert!(moved * 4 >= kills.len() * 3, "the kills are spread over the run");
 }
 
-/// Every fifth of the transactions becomes part of one that is larger than a batch: they have ten changes on average.
+/// Every fifth of the transactions becomes part of one that is twelve batches long: they have ten changes on average.
 fn with_large_ones(load: &Load, batch: usize) -> Vec<Transaction> {
-    let n_merged = batch * 3 / 10;
+    let n_merged = batch * 12 / 10;
     let all: Vec<Transaction> = load.transactions().collect();
     let with_a_large_one = |some: &[Transaction]| {
         let (merged, others) = some.split_at(some.len().min(n_merged));
