@@ -37,11 +37,8 @@ struct Kill {
 
 #[test]
 fn both_tables_survive_fifty_kills_of_the_program_and_five_of_the_server() {
-    let (changes, owners, batch) = if std::env::var_os("HINDSIGHT_TEST_LONG").is_some() {
-        (1_000_000, 50_000, 500)
-    } else {
-        (40_000, 2_000, 20)
-    };
+    let (changes, owners, batch) =
+        if std::env::var_os("HINDSIGHT_TEST_LONG").is_some() { (1_000_000, 50_000, 500) } else { (40_000, 2_000, 20) };
     let n_legs = KILLS + CRASHES;
     let transactions = with_large_ones(&Load { seed: 17, changes, owners, ..Load::default() }, batch);
     let list: Vec<Change> = transactions.iter().flat_map(Transaction::changes).collect();
