@@ -126,10 +126,6 @@ fn what_does_not_go_together_is_refused_by_name() {
     refused(&topic, "[topic.librdkafka]\n\"securty.protocol\" = \"ssl\"\n", 2, &["securty.protocol"]);
     refused(&topic, "[topic.librdkafka]\n\"security.protocol\" = \"quick\"\n", 2, &["security.protocol"]);
 
-    let section = topic.section();
-    let answer = Live { topic: &section, ..Live::of(&server) }.place().0.hindsight(&["run"]);
-    assert_eq!(answer.exit, Some(2), "{}", answer.err);
-    assert!(answer.err.contains("--only capture") && answer.err.contains("--only apply"), "{}", answer.err);
     let answer = Live::of(&server).place().0.hindsight(&CAPTURE);
     assert_eq!(answer.exit, Some(2), "{}", answer.err);
     assert!(answer.err.contains("--only") && answer.err.contains("has no [topic]"), "{}", answer.err);
