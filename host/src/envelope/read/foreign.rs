@@ -9,11 +9,14 @@ use super::scan::{Fault, Scanner};
 use super::{Reader, connect, value};
 use crate::event::{EntityKey, Field, TableSchema};
 
+/// Says of a database and a table whether it is one of those that are wanted.
+pub type Tables = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
 /// What is known of a topic that others write.
 #[derive(Clone)]
 pub struct ForeignSettings {
     /// Whether it may hold changes of this table of this database.
-    pub tables: Arc<dyn Fn(&str, &str) -> bool + Send + Sync>,
+    pub tables: Tables,
     /// The columns of each of them, where messages have no schema; empty: not said.
     pub columns: Vec<Field>,
     /// The same by a server, with the tables' names and keys.
