@@ -103,8 +103,10 @@ fn kills_of_a_process_with_both_halves_lose_and_double_nothing() {
                 }
                 running.kill()
             } else {
+                let begun = Instant::now();
                 while topic.client.offsets_used(&topic.name, PARTITIONS) < wanted || place.lanes() == before.1 {
                     running.assert_runs();
+                    assert!(begun.elapsed() < WAIT_MAX, "the part is not applied: {}", running.log());
                 }
                 running.kill()
             };

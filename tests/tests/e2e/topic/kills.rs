@@ -31,7 +31,7 @@ fn each_change_is_in_the_topic_once_after_kills() {
     let (mut inside, mut within) = (0, 0);
     for kill in 0..KILLS {
         let part = &transactions[transactions.len() * kill / KILLS..transactions.len() * (kill + 1) / KILLS];
-        let before = topic.reached();
+        let (before, used) = (topic.reached(), topic.client.offsets_used(&topic.name, PARTITIONS));
         let point = (kill % 2 == 1).then(|| format!("{}:{}", POINTS[kill / 2 % 2], 1 + kill / 4 % 2));
         let mut running = place.start(&arguments, |command| {
             if let Some(point) = &point {
@@ -42,16 +42,21 @@ fn each_change_is_in_the_topic_once_after_kills() {
             // What is written behind a commit is in another one: every point is passed twice.
             let (first, second) = part.split_at(part.len() / 2);
             play(&server, first);
-            while running.is_running() && topic.reached() == before {}
+            let begun = Instant::now();
+            while running.is_running() && topic.reached() == before {
+                assert!(begun.elapsed() < WAIT_MAX, "nothing is captured: {}", running.log());
+            }
             play(&server, second);
             running.end()
         } else {
+            // Somewhere while this part is written: after some messages of it, committed or not.
+            let wanted = used + 1 + kill as u64 * 97 % 800;
             thread::scope(|scope| {
                 let writing = scope.spawn(|| play(&server, part));
-                // Somewhere while this part is written: after some messages of it, committed or not.
-                let wanted = topic.client.offsets_used(&topic.name, PARTITIONS) + 1 + kill as u64 * 97 % 800;
+                let begun = Instant::now();
                 while topic.client.offsets_used(&topic.name, PARTITIONS) < wanted {
                     running.assert_runs();
+                    assert!(begun.elapsed() < WAIT_MAX, "the part is not captured: {}", running.log());
                 }
                 let ended = running.kill();
                 writing.join().expect("play a part of the load");
