@@ -19,9 +19,9 @@ use crate::failure::{Failure, Outcome};
 use crate::history::Checkpoint;
 use crate::judge::Stage;
 use crate::ledger::{Ledger, Reason, RuleVersion};
-use crate::pipeline::{Opening, Pipeline};
+use crate::pipeline::{OnReject, Opening, Pipeline, Rejects};
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
-use crate::sink::{LaneOf, Memory, Overlay, Sink, Snapshot, Sqlite};
+use crate::sink::{DeadLetters, LaneOf, Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::declared;
 use crate::source::mysql::SnapshotSettings;
 use crate::source::mysql::{End, Server, schemas};
@@ -56,7 +56,10 @@ pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
     let history = history.map_err(|error| Failure::sink(error, false))?;
     // Another reader than the pipeline itself, which may be running.
     let identity = format!("{} dry-run {}", identity(config), std::process::id());
-    parts_over(config, rule, Box::new(Overlay::over(history)), End::AsOpened, &identity).await
+    let mut parts = parts_over(config, rule, Box::new(Overlay::over(history)), End::AsOpened, &identity).await?;
+    // It ends at what a run would set aside, and says so.
+    parts.pipeline.rejects.on_reject = OnReject::Stop;
+    Ok(parts)
 }
 
 /// What `capture` runs on.
@@ -142,7 +145,7 @@ pub async fn lane_parts(
     };
     let start = start_of(standing.checkpoint, config, &identity)?;
     let opening = opening(standing.ledger, component, configured, config)?;
-    let pipeline = Pipeline { source: identity, start, repeat_batch: repeat_batch() };
+    let pipeline = Pipeline { source: identity, start, rejects: rejects(config), repeat_batch: repeat_batch() };
     Ok(LaneParts { opening, sink, pipeline })
 }
 
@@ -179,6 +182,34 @@ pub fn lane_settings(config: &Config, end: End, foreign: Option<ForeignSettings>
     }
 }
 
+fn rejects(config: &Config) -> Rejects {
+    Rejects {
+        on_reject: config.rule.on_reject,
+        max: config.rule.limits.rejects,
+        pipeline: config.name.clone(),
+        zone: config.source.zone.clone(),
+    }
+}
+
+/// What a pipeline has set aside, whether it runs or not.
+pub fn dead_letters(config: &Config) -> Outcome<DeadLetters> {
+    let letters = DeadLetters::open(&config.sink.path, &config.sink.table, &config.name);
+    letters.map_err(|error| Failure::sink(error, false))
+}
+
+/// A rule to decide dead letters by: the one that decides the history now, where there is any, else the configured one.
+pub fn replaying(config: &Config, active: Option<Arc<RuleVersion>>) -> Outcome<(Box<dyn Rule>, Arc<RuleVersion>)> {
+    let (component, version) = match active {
+        Some(active) => {
+            let loaded = Component::load(&active.origin, &active.component, limits(&config.rule.limits));
+            (loaded.map_err(|error| Failure::rule(error, false))?, active)
+        }
+        None => configured(config)?,
+    };
+    let rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
+    Ok((Box::new(rule), version))
+}
+
 fn repeat_batch() -> Option<u64> {
     std::env::var("HINDSIGHT_TEST_REPEAT").ok().and_then(|batch| batch.parse().ok())
 }
@@ -208,8 +239,9 @@ async fn parts_over(
     identity: &str,
 ) -> Outcome<Parts> {
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
-    let mut pipeline = Pipeline { source: source_identity(config), start: None, repeat_batch: repeat_batch() };
-    pipeline.start = start(standing.checkpoint, config)?;
+    let start = start(standing.checkpoint, config)?;
+    let pipeline =
+        Pipeline { source: source_identity(config), start, rejects: rejects(config), repeat_batch: repeat_batch() };
     let opening = opening(standing.ledger, component, configured, config)?;
     let rule = (opening.version.clone(), limits(&config.rule.limits));
     let Opened { source, state, resnapshot } = source(config, pipeline.start.as_ref(), end, identity, rule).await?;

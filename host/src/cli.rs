@@ -76,6 +76,9 @@ pub enum Command {
     Query(Query),
     /// Look for intervals that cannot be; exit code 1 when there are any.
     Audit(Audit),
+    /// Look at the changes that were set aside; decide them now, or give them up.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Try a rule, look into it, or see which have decided.
     #[command(subcommand)]
     Rule(RuleCommand),
@@ -264,6 +267,84 @@ pub struct Audit {
     /// Show at most so many rows of each kind of finding.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub samples: usize,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// Show which entities are in quarantine, and why.
+    List(DeadLettersList),
+    /// Show the changes that were set aside, whole.
+    #[command(after_help = "Examples:\n  hindsight dead-letters show --key 7\n  \
+                            hindsight dead-letters show --letter 17 --json")]
+    Show(DeadLettersShow),
+    /// Decide an entity's dead letters, in order, by the rule that is active now; those that it decides are in the
+    /// history then, and the entity goes on. Also while the pipeline runs.
+    ///
+    /// Exit code 1 when some stay.
+    #[command(after_help = "Examples:\n  hindsight dead-letters replay\n  hindsight dead-letters replay --key 7")]
+    Replay(DeadLettersReplay),
+    /// Give up dead letters: they are in no history, and what follows them can be replayed without them.
+    #[command(
+        after_help = "Examples:\n  hindsight dead-letters drop --letter 17\n  hindsight dead-letters drop --key 7"
+    )]
+    Drop(DeadLettersDrop),
+}
+
+#[derive(Debug, Args)]
+pub struct DeadLettersList {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Some of the dead letters.
+#[derive(Debug, Args)]
+pub struct Letters {
+    /// Those of this entity: its key's value, or name=value,… where the key has several columns.
+    #[arg(long, value_name = "KEY", conflicts_with = "letter")]
+    pub key: Option<String>,
+    /// This one, as `list` and `show` name it.
+    #[arg(long, value_name = "LETTER")]
+    pub letter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DeadLettersShow {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    #[command(flatten)]
+    pub letters: Letters,
+    /// Show at most so many.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
+    pub limit: usize,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct DeadLettersReplay {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this entity's: its key's value, or name=value,… where the key has several columns.
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Give up what the rule still cannot decide, and go on behind it.
+    #[arg(long)]
+    pub drop_rejected: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "which", required = true, args = ["key", "letter"])]
+pub struct DeadLettersDrop {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    #[command(flatten)]
+    pub letters: Letters,
     #[command(flatten)]
     pub json: Json,
 }

@@ -242,6 +242,8 @@ impl TableSchema {
 }
 
 impl Op {
+    pub const ALL: [Op; 4] = [Op::Create, Op::Read, Op::Update, Op::Delete];
+
     /// The letter of Debezium's envelope.
     pub fn letter(self) -> char {
         match self {

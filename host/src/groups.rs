@@ -139,24 +139,48 @@ impl<'a> Groups<'a> {
         key_text(self.keys.row(group).values())
     }
 
-    /// Some of the groups, with their history.
-    pub fn part(&self, groups: std::ops::Range<usize>) -> Groups<'a> {
-        let mut part = Groups {
-            batch: self.batch,
-            keys: Rows::new(self.keys.width()),
-            history: EntityRows { offsets: vec![0], rows: Rows::new(self.history.rows.width()) },
+    /// The groups with those of their entries that `is_kept` says, and their history; a group without any is left out.
+    pub fn keep(&self, mut is_kept: impl FnMut(usize, Entry) -> bool) -> Groups<'a> {
+        let mut kept = Groups::none(self.batch, self);
+        for group in 0..self.len() {
+            let entries = &self.entries[self.offsets[group] as usize..self.offsets[group + 1] as usize];
+            let first = kept.entries.len();
+            kept.entries.extend(entries.iter().copied().filter(|entry| is_kept(group, *entry)));
+            if kept.entries.len() > first {
+                kept.push_group(self, group);
+            }
+        }
+        kept
+    }
+
+    /// Without a group, in the shape of another.
+    fn none(batch: &'a Batch, shape: &Groups<'_>) -> Groups<'a> {
+        Groups {
+            batch,
+            keys: Rows::new(shape.keys.width()),
+            history: EntityRows { offsets: vec![0], rows: Rows::new(shape.history.rows.width()) },
             offsets: vec![0],
             entries: Vec::new(),
-        };
+        }
+    }
+
+    /// Appends another's group, whose entries were appended before.
+    fn push_group(&mut self, from: &Groups<'_>, group: usize) {
+        self.keys.push_row(from.keys.row(group).values());
+        for row in from.history.offsets[group]..from.history.offsets[group + 1] {
+            self.history.rows.push_row(from.history.rows.row(row as usize).values());
+        }
+        self.history.offsets.push(self.history.rows.len() as u32);
+        self.offsets.push(self.entries.len() as u32);
+    }
+
+    /// Some of the groups, with their history.
+    pub fn part(&self, groups: std::ops::Range<usize>) -> Groups<'a> {
+        let mut part = Groups::none(self.batch, self);
         for group in groups {
-            part.keys.push_row(self.keys.row(group).values());
-            for row in self.history.offsets[group]..self.history.offsets[group + 1] {
-                part.history.rows.push_row(self.history.rows.row(row as usize).values());
-            }
-            part.history.offsets.push(part.history.rows.len() as u32);
             part.entries
                 .extend_from_slice(&self.entries[self.offsets[group] as usize..self.offsets[group + 1] as usize]);
-            part.offsets.push(part.entries.len() as u32);
+            part.push_group(self, group);
         }
         part
     }

@@ -1,5 +1,6 @@
 //! The history table, and what is written to it. Knows no client crate.
 
+use crate::dead_letter::DeadLetter;
 use crate::event::{Field, Position};
 use crate::ledger::{Ledger, Turn};
 use crate::rows::Rows;
@@ -17,6 +18,12 @@ impl HistorySchema {
     /// The primary key without the interval's start, positions in `columns`: by it a source row is known in the history.
     pub fn source_key(&self) -> Vec<usize> {
         self.primary_key.iter().copied().filter(|&column| column != self.roles.start).collect()
+    }
+
+    /// `owner_id`, or `owner_id, region`: the columns that an entity is told by.
+    pub fn entity_key(&self) -> String {
+        let names = self.roles.entity_key.iter().map(|&column| self.columns[column].field.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -62,12 +69,14 @@ pub struct Load {
     /// What becomes true with this load, in order: mostly nothing.
     pub turns: Vec<Turn>,
     pub snapshot: Option<SnapshotStep>,
+    /// Changes that are set aside, in the source's order.
+    pub dead_letters: Vec<DeadLetter>,
 }
 
 /// What a load does for a snapshot, beside its rows.
 #[derive(Clone, Debug)]
 pub enum SnapshotStep {
-    /// Before anything is written the history is emptied, and what was met is forgotten.
+    /// Before anything is written the history is emptied, and what was met or set aside is forgotten.
     Anew,
     /// A re-snapshot has met these source keys (columns of [`HistorySchema::source_key`]): remembered until it ends.
     Met(Rows),
@@ -79,7 +88,7 @@ impl Load {
     /// Moves the checkpoint on, and nothing else: there need be no history table yet.
     pub fn empty(checkpoint: Checkpoint) -> Self {
         let (upserts, deletes) = (Rows::default(), Rows::default());
-        Load { upserts, deletes, checkpoint, turns: Vec::new(), snapshot: None }
+        Load { upserts, deletes, checkpoint, turns: Vec::new(), snapshot: None, dead_letters: Vec::new() }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod crash;
+pub mod dead_letter;
 pub mod document;
 pub mod envelope;
 pub mod event;

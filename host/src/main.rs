@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use hindsight::assemble::{self, Sandbox};
-use hindsight::cli::{Cli, Command, LogFormat, RuleCommand};
+use hindsight::cli::{Cli, Command, DeadLettersCommand, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
 use hindsight::commands::{
-    audit, capture, doctor, dry_run, explain, query, resnapshot, rule_list, rule_test, run, running, swap, validate,
+    audit, capture, dead_letters, doctor, dry_run, explain, query, resnapshot, rule_list, rule_test, run, running,
+    swap, validate,
 };
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
@@ -53,6 +54,12 @@ fn dispatch(command: Command) -> Outcome<()> {
         Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),
         Command::Audit(args) => audit::audit(&args),
+        Command::DeadLetters(command) => match command {
+            DeadLettersCommand::List(args) => dead_letters::list(&args),
+            DeadLettersCommand::Show(args) => dead_letters::show(&args),
+            DeadLettersCommand::Replay(args) => dead_letters::replay(&args),
+            DeadLettersCommand::Drop(args) => dead_letters::drop(&args),
+        },
         Command::Rule(RuleCommand::Test(args)) => {
             let sandbox = Sandbox(component(&args.rule)?);
             runtime()?.block_on(rule_test::rule_test(&args.cases, &sandbox, args.json.json))

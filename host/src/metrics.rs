@@ -42,6 +42,8 @@ pub struct Metrics {
     batches: Counter,
     rows: Family<Label, Counter>,
     negative_intervals: Counter,
+    dead_letters: Counter,
+    quarantined: Gauge,
     stages: Family<Label, Seconds>,
     batch: Histogram,
     lag: Fraction,
@@ -82,6 +84,8 @@ impl Metrics {
             batches: Counter::default(),
             rows: Family::default(),
             negative_intervals: Counter::default(),
+            dead_letters: Counter::default(),
+            quarantined: Gauge::default(),
             stages: Family::default(),
             batch: Histogram::new(BATCH_BUCKETS),
             lag: Gauge::default(),
@@ -98,6 +102,9 @@ impl Metrics {
         registry.register("history_rows", "History rows written", metrics.rows.clone());
         let negative = metrics.negative_intervals.clone();
         registry.register("negative_intervals", "History rows written that end before they start", negative);
+        let (dead_letters, quarantined) = (metrics.dead_letters.clone(), metrics.quarantined.clone());
+        registry.register("dead_letters", "Changes that were set aside", dead_letters);
+        registry.register("quarantined_entities", "Entities whose changes are set aside now", quarantined);
         registry.register("stage_seconds", "Time spent in each stage", metrics.stages.clone());
         registry.register("batch_seconds", "From edge to edge, waiting for the source included", metrics.batch.clone());
         let lag = "Age of the last source transaction when its history was committed; 0 before the first";
@@ -116,6 +123,7 @@ impl Metrics {
         let mut seen = self.seen.lock().expect("nothing panics with it");
         let (old, new) = (&seen.summary, &status.summary);
         self.paused.set(i64::from(status.paused));
+        self.quarantined.set(status.quarantined as i64);
         if new.batches == old.batches {
             return;
         }
@@ -133,6 +141,7 @@ impl Metrics {
         self.rows.get_or_create(&[("write", "upsert")]).inc_by(new.rows_upserted - old.rows_upserted);
         self.rows.get_or_create(&[("write", "delete")]).inc_by(new.rows_deleted - old.rows_deleted);
         self.negative_intervals.inc_by(new.negative_intervals - old.negative_intervals);
+        self.dead_letters.inc_by(new.dead_letters - old.dead_letters);
         let times = |stages: &Stages| [stages.source, stages.group, stages.read, stages.rule, stages.commit];
         let names = ["source", "group", "read", "rule", "commit"];
         for (name, (old, new)) in names.into_iter().zip(times(&old.stages).into_iter().zip(times(&new.stages))) {

@@ -5,7 +5,9 @@
 //! be paused, and its rule exchanged.
 
 mod again;
+pub mod deciding;
 mod exchange;
+mod rejects;
 mod slot;
 mod summary;
 mod undecided;
@@ -17,18 +19,23 @@ use anyhow::anyhow;
 use tokio::sync::{mpsc, watch};
 
 use crate::crash;
+use crate::dead_letter::{DeadLetter, Quarantine};
 use crate::event::{Batch, Position, Snapshot, TableSchema};
 use crate::failure::{Failure, Outcome};
-use crate::groups::{self, Moved};
 use crate::history::{Checkpoint, Load, SnapshotStep};
 use crate::ledger::RuleVersion;
-use crate::rule::{Decision, Plan};
+use crate::rows::Rows;
+use crate::rule::Plan;
 use crate::sink::Sink;
 use crate::source::{Source, SourceError};
 
 use again::Gone;
 pub use again::refusal as resnapshot_refusal;
+pub use deciding::OnReject;
+use deciding::Undecided;
 pub use exchange::{Exchange, Exchanged};
+use rejects::Desk;
+pub use rejects::{AMONG_CHANGES, Rejects};
 pub use slot::Opening;
 use slot::Slot;
 pub use summary::{Stages, Summary};
@@ -42,6 +49,7 @@ pub struct Pipeline {
     pub source: String,
     /// Where the source was opened; none at its beginning.
     pub start: Option<Position>,
+    pub rejects: Rejects,
     /// Tests only: the batch (from 0) to decide and commit a second time, which a test of exactly-once must notice.
     pub repeat_batch: Option<u64>,
 }
@@ -70,13 +78,16 @@ pub struct Status {
     /// None before the first table.
     pub plan: Option<Arc<Plan>>,
     pub paused: bool,
+    /// Entities in quarantine.
+    pub quarantined: usize,
 }
 
 impl Status {
     /// Before anything was read.
     pub fn new(version: Arc<RuleVersion>, position: Option<Position>, paused: bool) -> Self {
         let summary = Summary::default();
-        Status { summary, position, version, previous: None, tables: Vec::new(), plan: None, paused }
+        let (tables, quarantined) = (Vec::new(), 0);
+        Status { summary, position, version, previous: None, tables, plan: None, paused, quarantined }
     }
 }
 
@@ -102,19 +113,24 @@ pub async fn run(
     let Switches { mut stop, mut paused, mut exchanges } = switches;
     let mut batches = read_ahead(source);
     let (slot, position) = (Slot::new(opening), pipeline.start.clone());
-    let mut run = Run { slot, sink, pipeline, position, summary: Summary::default(), tap };
+    let desk = Desk::new(&pipeline.rejects);
+    let mut run = Run { slot, sink, pipeline, position, summary: Summary::default(), desk, quarantined: 0, tap };
+    run.quarantine(false).await?;
     loop {
         let edge = Instant::now();
         let is_paused = *paused.borrow_and_update();
-        watch(run.slot.status(&run.summary, &run.position, is_paused));
+        watch(Status { quarantined: run.quarantined, ..run.slot.status(&run.summary, &run.position, is_paused) });
         // Only a batch with a plan has rows; before the first one, what is wrong is wrong outside.
         let begun = run.slot.plan().is_some();
         let next = tokio::select! {
             biased;
             Ok(()) = stopped(&mut stop) => break,
             Some(exchange) = exchanges.recv() => {
+                let quarantine = run.quarantine(begun).await?;
                 if run.position.is_none() && is_paused {
                     exchange.refuse("nothing of the source has been read yet: resume first");
+                } else if let Some(why) = exchange.entity_key().and_then(|key| quarantine.refusal(&key)) {
+                    exchange.refuse(&why);
                 } else if let Some(history) = run.slot.exchange(exchange, &run.position, edge) {
                     run.sink.prepare(&history).await.map_err(|error| Failure::sink(error, begun))?;
                 }
@@ -158,12 +174,24 @@ struct Run<'a> {
     /// What is committed.
     position: Option<Position>,
     summary: Summary,
+    desk: Desk,
+    quarantined: usize,
     tap: Tap<'a>,
+}
+
+/// What a batch comes to, in the form of a load.
+struct Decided {
+    upserts: Rows,
+    deletes: Rows,
+    dead_letters: Vec<DeadLetter>,
 }
 
 impl Run<'_> {
     /// Decides and commits a batch as what it is to the history.
     async fn take(&mut self, batch: &Batch, after: &Position, begun: bool) -> Outcome<()> {
+        if let Some(Snapshot::Again | Snapshot::AgainBegins | Snapshot::AgainEnds { .. }) = batch.snapshot {
+            rejects::compares(&*self.quarantine(begun).await?)?;
+        }
         match batch.snapshot {
             None => self.commit(batch, None, after, begun).await,
             Some(Snapshot::Anew) => self.commit(batch, Some(SnapshotStep::Anew), after, begun).await,
@@ -201,8 +229,9 @@ impl Run<'_> {
             let mut load = Load { snapshot: step.take(), ..Load::empty(checkpoint) };
             // Without a plan no captured row was ever met, and there is nothing to decide.
             if self.slot.plan().is_some() {
-                let decision = self.decide(batch, load.snapshot.as_ref(), begun).await?;
-                (load.upserts, load.deletes) = (decision.upserts, decision.deletes);
+                let decided = self.decide(batch, load.snapshot.as_ref(), begun).await?;
+                (load.upserts, load.deletes) = (decided.upserts, decided.deletes);
+                load.dead_letters = decided.dead_letters;
             }
             if self.slot.plan().is_some() || self.slot.has_exchanged() {
                 load.turns = self.slot.turns(&self.position);
@@ -213,6 +242,9 @@ impl Run<'_> {
             self.summary.stages.commit += committing.elapsed();
             self.slot.committed(&load.turns);
             self.summary.count_load(&load, self.slot.plan());
+            if !load.dead_letters.is_empty() {
+                self.quarantine(begun).await?;
+            }
         }
         Ok(())
     }
@@ -228,30 +260,52 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// One batch: its groups, their history, the rule's decision.
-    async fn decide(&mut self, batch: &Batch, step: Option<&SnapshotStep>, begun: bool) -> Outcome<Decision> {
-        let (rule, plan, name) = self.slot.deciding();
-        let grouping = Instant::now();
-        let (mut groups, no_entity) = groups::group(batch, plan).map_err(|text| Failure::run(anyhow!(text)))?;
-        if let Some(reject) = no_entity.first() {
-            return Err(undecided::without_entity(reject, batch));
+    /// One batch: its groups, their history, the rule's decision, and what is set aside.
+    async fn decide(&mut self, batch: &Batch, step: Option<&SnapshotStep>, begun: bool) -> Outcome<Decided> {
+        let outside = |error| Failure::sink(error, begun);
+        // What is emptied in the same commit is no history to decide by, and has no dead letters.
+        let is_anew = matches!(step, Some(SnapshotStep::Anew));
+        let quarantine = if is_anew { Arc::default() } else { self.quarantine(begun).await? };
+        // What is compared with the history comes whole, or not at all.
+        let on_reject = match step {
+            Some(SnapshotStep::Met(_)) => OnReject::Stop,
+            _ => self.pipeline.rejects.on_reject,
+        };
+        let (rule, plan, version) = self.slot.deciding();
+        let entity_key = plan.history.entity_key();
+        if let Some(refusal) = quarantine.refusal(&entity_key) {
+            return Err(Failure::run(anyhow!(refusal)));
         }
+        let grouping = Instant::now();
+        let sorted = deciding::sort(batch, plan, &quarantine, on_reject);
+        let mut sorted = sorted.map_err(|text| Failure::run(anyhow!(text)))?;
         let reading = Instant::now();
-        // What is emptied in the same commit is no history to decide by.
-        if !matches!(step, Some(SnapshotStep::Anew)) {
-            let history = self.sink.entity_rows(&groups.keys, plan.scope).await;
-            groups.history = history.map_err(|error| Failure::sink(error, begun))?;
+        if !is_anew {
+            sorted.groups.history = self.sink.entity_rows(&sorted.groups.keys, plan.scope).await.map_err(outside)?;
         }
         let deciding = Instant::now();
-        let decision = rule.transform(&groups).map_err(|error| undecided::failed(error, rule, &groups, name))?;
+        let (n_moves, left) = (sorted.n_moves, self.desk.left());
+        let decided = match deciding::decide(rule, sorted, on_reject, left) {
+            Ok(decided) => decided,
+            Err(Undecided::Rule(error)) => return Err(Failure::rule(error, true)),
+            Err(Undecided::TooMany(aside)) if on_reject == OnReject::Stop => {
+                return Err(undecided::stopped(&aside, batch, &version.name));
+            }
+            Err(Undecided::TooMany(aside)) => return Err(self.desk.overflow(&aside, batch, &version.name)),
+        };
         self.summary.stages.group += reading - grouping;
         self.summary.stages.read += deciding - reading;
         self.summary.stages.rule += deciding.elapsed();
-        if let Some(reject) = decision.rejects.first() {
-            return Err(undecided::rejected(reject, &groups, name));
-        }
-        self.summary.moves += groups.entries.iter().filter(|entry| entry.moved == Moved::Leaves).count() as u64;
-        Ok(decision)
+        self.summary.moves += n_moves;
+        self.desk.count(batch.changes.len(), decided.n_rejects);
+        let dead_letters = self.desk.letters(decided.aside, batch, entity_key, version)?;
+        Ok(Decided { upserts: decided.upserts, deletes: decided.deletes, dead_letters })
+    }
+
+    async fn quarantine(&mut self, begun: bool) -> Outcome<Arc<Quarantine>> {
+        let quarantine = self.sink.quarantined().await.map_err(|error| Failure::sink(error, begun))?;
+        self.quarantined = quarantine.len();
+        Ok(quarantine)
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use hindsight::assemble;
 use hindsight::config::Config;
 use hindsight::event::Position;
-use hindsight::pipeline::{self, Opening, Pipeline, Switches};
+use hindsight::pipeline::{self, Opening, Pipeline, Rejects, Switches};
 use hindsight::rule::WasmRule;
 use hindsight::sink::Memory;
 use hindsight::source::Source;
@@ -192,7 +192,7 @@ async fn decide(config: &Config, lane: Lane) -> u64 {
     let configured = version.digest.clone();
     let (rule, tables) = (Box::new(rule), String::new());
     let opening = Opening { rule, version, previous: None, configured, turn: None, tables, cut_by: None };
-    let pipeline = Pipeline { source: "bench".into(), start: None, repeat_batch: None };
+    let pipeline = Pipeline { source: "bench".into(), start: None, rejects: Rejects::default(), repeat_batch: None };
     let (_stop, stop) = watch::channel(false);
     let (_paused, paused) = watch::channel(false);
     let (_exchange, exchanges) = mpsc::channel(1);

@@ -3,7 +3,7 @@
 //! Written from the text of the design's first section alone, and simple on purpose: a table and a scan. It names neither
 //! the program nor a rule's crate. Its input is never our decoder's output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Op {
@@ -125,6 +125,57 @@ pub fn scd2_by_owner_of_events(events: &[Event], on_owner_change: OnOwnerChange)
         replay.apply(number, event, on_owner_change);
     }
     replay
+}
+
+/// A history, and the events that are not in it: change, side and owner of each, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetAside {
+    pub table: HistoryTable,
+    pub aside: Vec<(usize, Side, Option<i64>)>,
+}
+
+/// What `scd2-by-owner` makes where an event that is rejected, or that the rule cannot decide at all, is set aside.
+/// `waits`: the owner's later events follow it.
+pub fn scd2_by_owner_set_aside(
+    changes: &[Change],
+    on_owner_change: OnOwnerChange,
+    waits: bool,
+    is_undecidable: impl Fn(&Change) -> bool,
+) -> SetAside {
+    let (mut replay, mut aside, mut waiting) = (Replay::default(), Vec::new(), BTreeSet::new());
+    for (number, change) in changes.iter().enumerate() {
+        for event in events(change) {
+            let owner = event.owner();
+            let n_rejects = replay.rejects.len();
+            let has_to_wait = owner.is_some_and(|owner| waiting.contains(&owner));
+            if !has_to_wait && !is_undecidable(&event.change) {
+                replay.apply(number, &event, on_owner_change);
+                if replay.rejects.len() == n_rejects {
+                    continue;
+                }
+            }
+            aside.push((number, event.side, owner));
+            waiting.extend(owner.filter(|_| waits));
+        }
+    }
+    SetAside { table: replay.table, aside }
+}
+
+/// The events that are counted where one without an owner on either side is set aside, and the owner's later ones follow it
+/// if it `waits`.
+pub fn counted_events(changes: &[Change], waits: bool) -> Vec<Event> {
+    let has_owner = |row: &Option<Row>| row.as_ref().is_none_or(|row| row.owner.is_some());
+    let (mut counted, mut waiting) = (Vec::new(), BTreeSet::new());
+    for event in changes.iter().flat_map(events) {
+        let Some(owner) = event.owner() else { continue };
+        if waits && !(has_owner(&event.change.before) && has_owner(&event.change.after)) {
+            waiting.insert(owner);
+        }
+        if !waiting.contains(&owner) {
+            counted.push(event);
+        }
+    }
+    counted
 }
 
 /// What a change of the source's log is to the entities: a changed primary key is a delete and a create, and a move is an

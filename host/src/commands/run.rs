@@ -204,6 +204,13 @@ pub(super) fn report(config: &Config, summary: &Summary, resumed: bool, elapsed:
             n => format!("; {} of them end before they start (late changes)", output::grouped(n)),
         }
     );
+    if summary.dead_letters > 0 {
+        println!(
+            "{} changes are set aside and not in the history: `hindsight dead-letters list {}` says why",
+            output::grouped(summary.dead_letters),
+            config.file.display()
+        );
+    }
     println!("{:.2} s, {} changes a second", elapsed.as_secs_f64(), output::grouped(rate(summary, elapsed)));
 }
 

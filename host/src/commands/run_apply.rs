@@ -158,6 +158,8 @@ struct Running {
     task: Option<JoinHandle<()>>,
     summary: Summary,
     position: Option<Position>,
+    /// Entities in quarantine.
+    quarantined: usize,
 }
 
 impl Held {
@@ -184,11 +186,13 @@ impl History {
         if let Some(lane) = held.lanes.get_mut(&partition) {
             lane.summary = now.summary.clone();
             lane.position.clone_from(&now.position);
+            lane.quarantined = now.quarantined;
         }
         let positions: Vec<String> =
             held.positions().into_iter().map(|(partition, position)| format!("{partition}: {}", position.0)).collect();
         let position = (!positions.is_empty()).then(|| Position(positions.join(", ")));
-        let all = Status { summary: held.summary(), position, ..now };
+        let quarantined = held.lanes.values().map(|lane| lane.quarantined).sum();
+        let all = Status { summary: held.summary(), position, quarantined, ..now };
         (self.at_edge)(&all);
         self.status.send_replace(all);
     }
@@ -204,7 +208,8 @@ impl Lanes for Arc<History> {
         let position = parts.pipeline.start.clone();
         let (parts, start) = (Some(parts), position.clone());
         let (stop, _) = watch::channel(false);
-        let running = Running { parts, stop, _exchanges: None, task: None, summary: Summary::default(), position };
+        let (summary, quarantined) = (Summary::default(), 0);
+        let running = Running { parts, stop, _exchanges: None, task: None, summary, position, quarantined };
         self.held().lanes.insert(partition, running);
         Ok(start)
     }

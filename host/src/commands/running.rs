@@ -114,6 +114,16 @@ fn text(answer: &StatusAnswer) -> String {
             output::grouped(answer.history_rows),
         ),
     );
+    if answer.dead_letters > 0 || answer.quarantined > 0 {
+        line(
+            "set aside",
+            format!(
+                "{} changes since the start; {} entities in quarantine (`hindsight dead-letters list`)",
+                output::grouped(answer.dead_letters),
+                output::grouped(answer.quarantined),
+            ),
+        );
+    }
     line(
         "lag",
         answer

@@ -12,6 +12,7 @@ use crate::config::{Config, Instance, MysqlConfig, SnapshotConfig, SourceKind, T
 use crate::document::{Faults, Text};
 use crate::failure::Outcome;
 use crate::output;
+use crate::pipeline::AMONG_CHANGES;
 use crate::rule::{Component, Description};
 
 /// # Errors
@@ -85,6 +86,7 @@ fn text_of(config: &Config, component: &Component) -> String {
         line("", format!("  {name} = {value:?}"));
     }
     line("limits", config.rule.limits.to_string());
+    line("rejects", config.rule.on_reject.name().into());
     line("sink", format!("SQLite file {}, table {}", config.sink.path.display(), config.sink.table));
     let folder = folder(&config.sink.path);
     if !folder.is_dir() {
@@ -162,7 +164,9 @@ fn json_of(config: &Config, component: &Component) -> serde_json::Value {
                 "instance": match limits.instance { Instance::Kept => "kept", Instance::Fresh => "fresh" },
                 "output_rows": limits.output_rows,
                 "output_bytes": limits.output_bytes,
+                "rejects": limits.rejects as f64 / AMONG_CHANGES as f64,
             },
+            "on-reject": config.rule.on_reject.name(),
         },
         "sink": { "kind": "sqlite", "path": config.sink.path.display().to_string(), "table": config.sink.table },
         "control": config.control.map(|address| address.to_string()),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Instance, Limits};
+use crate::pipeline::AMONG_CHANGES;
 use crate::source::Tls;
 
 /// The configuration that commands read when none is named.
@@ -29,4 +30,5 @@ pub const LIMITS: Limits = Limits {
     instance: Instance::Kept,
     output_rows: 64,
     output_bytes: 64 << 10,
+    rejects: AMONG_CHANGES / 100,
 };

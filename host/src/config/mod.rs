@@ -19,6 +19,7 @@ use crate::civil::Zone;
 use crate::document::{Faults, Text};
 use crate::envelope::Forms;
 use crate::failure::{Failure, Outcome};
+use crate::pipeline::OnReject;
 use crate::source::{Start, Tls};
 
 #[derive(Clone, Debug)]
@@ -130,6 +131,7 @@ pub struct RuleConfig {
     /// In the order of the file; numbers and booleans as text.
     pub settings: Vec<(String, Text)>,
     pub limits: Limits,
+    pub on_reject: OnReject,
 }
 
 /// Where a rule's component is found.
@@ -153,6 +155,9 @@ pub struct Limits {
     /// Output per change of a batch.
     pub output_rows: usize,
     pub output_bytes: usize,
+    /// More changes than so many among [`AMONG_CHANGES`](crate::pipeline::AMONG_CHANGES) that it would not or could not
+    /// decide end the pipeline.
+    pub rejects: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use super::{
     topic, units,
 };
 use crate::document::{Fault, Faults, Keys, Node, NodeValue, OneText, Table, Text};
+use crate::pipeline::{AMONG_CHANGES, OnReject};
 
 pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Option<Config> {
     let mut keys = Keys::new(root, "the file", faults);
@@ -86,19 +87,11 @@ fn rule(mut keys: Keys<'_, '_>, folder: &Path) -> Option<RuleConfig> {
         Some(table) => limits(Keys::new(table, "[rule.limits]", keys.faults)),
         None => defaults::LIMITS,
     };
-    if let Some((word, node)) = keys.word("on-reject", &["stop", "quarantine", "skip"])
-        && word != "stop"
-    {
-        let what = format!("on-reject = \"{word}\"");
-        not_built(
-            &mut keys,
-            node.span.clone(),
-            &what,
-            "write on-reject = \"stop\", which is also what happens without it",
-        );
-    }
+    let on_reject = keys.word("on-reject", &OnReject::ALL.map(|(word, _)| word));
+    let on_reject = on_reject.and_then(|(word, _)| OnReject::ALL.into_iter().find(|(known, _)| *known == word));
+    let on_reject = on_reject.map(|(_, on_reject)| on_reject).unwrap_or_default();
     keys.end();
-    Some(RuleConfig { component: component?, settings, limits })
+    Some(RuleConfig { component: component?, settings, limits, on_reject })
 }
 
 /// Settings as text, under their own names; which of them are known, only who gets them can say. `key`: the table's.
@@ -136,6 +129,16 @@ fn limits(mut keys: Keys<'_, '_>) -> Limits {
         }
     }
     count(&mut keys, "batch", 1..=1_000_000, &mut limits.batch_changes);
+    if let Some((text, node)) = keys.text("rejects") {
+        match units::share(&text.value) {
+            Some(share) => limits.rejects = (share * AMONG_CHANGES as f64).round() as usize,
+            None => {
+                let message = format!("`rejects` of {} cannot be {text:?}", keys.place());
+                let help = "a share of the last 10,000 changes, from \"0%\" to \"100%\": \"1%\", \"0.5%\"";
+                keys.faults.push(Fault::new(node.span.clone(), message).help(help));
+            }
+        }
+    }
     match keys.word("instance", &["kept", "fresh"]) {
         Some(("fresh", _)) => limits.instance = Instance::Fresh,
         Some(_) => limits.instance = Instance::Kept,

@@ -24,6 +24,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a duration is a whole number with a unit: \"500ms\", \"1s\", \"2min\"".into())
 }
 
+/// `"1%"` as 0.01, from 0 to 1.
+pub fn share(text: &str) -> Option<f64> {
+    let percent: f64 = text.strip_suffix('%')?.trim_end().parse().ok()?;
+    (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
+}
+
 /// `64MiB`: the form that [`size`] reads, in the largest unit that keeps it whole.
 pub fn size_text(bytes: usize) -> String {
     let unit = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]

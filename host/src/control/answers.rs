@@ -30,6 +30,9 @@ pub struct StatusAnswer {
     pub batches: u64,
     pub history_rows: u64,
     pub negative_intervals: u64,
+    /// Changes that were set aside since the start, and the entities that are in quarantine now.
+    pub dead_letters: u64,
+    pub quarantined: u64,
     /// Rows of the snapshot that are done, and about how many there are; none where none is being read.
     pub snapshot_rows: Option<[u64; 2]>,
     /// Over the last 5 to 10 seconds.

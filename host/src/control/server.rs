@@ -167,7 +167,7 @@ async fn status(State(control): Held) -> Response {
 
 impl Control {
     fn answer(&self) -> StatusAnswer {
-        let Status { summary, position, version, previous, paused, .. } = self.status.borrow().clone();
+        let Status { summary, position, version, previous, paused, quarantined, .. } = self.status.borrow().clone();
         let source = match self.source.borrow().clone() {
             SourceState::Connected(about) => SourceAnswer { connected: true, about },
             SourceState::Away(about) => SourceAnswer { connected: false, about },
@@ -191,6 +191,8 @@ impl Control {
             batches: summary.batches,
             history_rows: summary.rows_upserted + summary.rows_deleted,
             negative_intervals: summary.negative_intervals,
+            dead_letters: summary.dead_letters,
+            quarantined: quarantined as u64,
             snapshot_rows: match summary.progress {
                 Some(Progress::Snapshot { done_rows, total_rows }) => Some([done_rows, total_rows]),
                 _ => None,

@@ -130,7 +130,7 @@ impl Envelope {
         let mut written = Written::default();
         let Some(plan) = plan else { return Ok(written) };
         self.meet(&batch.tables);
-        let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let now_ns = now_ns();
         let (mut transaction, mut log) = (None, Vec::new());
         for change in &batch.changes {
             if transaction != Some(change.transaction) {
@@ -160,6 +160,19 @@ impl Envelope {
             }
         }
         Ok(written)
+    }
+
+    /// One change's event, without a key.
+    ///
+    /// # Errors
+    /// As [`Envelope::write`].
+    pub fn value(&mut self, batch: &Batch, change: &Change) -> Result<&[u8], String> {
+        self.meet(&batch.tables);
+        let now_ns = now_ns();
+        let mut log = Vec::new();
+        write_log(&mut log, &batch.transactions[change.transaction as usize]);
+        self.write_value(batch, change, &log, now_ns)?;
+        Ok(&self.value)
     }
 
     fn meet(&mut self, schemas: &[Arc<TableSchema>]) {
@@ -239,6 +252,11 @@ impl Table {
             name: json(name),
         }
     }
+}
+
+/// Of the host's clock.
+fn now_ns() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos())
 }
 
 /// These columns of a row as an object; an error names the column.

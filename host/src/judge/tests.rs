@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::dead_letter::Quarantine;
 use crate::event::{Field, Logical, TableSchema};
 use crate::groups::Groups;
 use crate::history::{EntityRows, HistoryColumn, Roles, Scope, Standing};
@@ -24,6 +25,10 @@ impl Sink for ByKey {
 
     async fn prepare(&mut self, _: &HistorySchema) -> Result<(), SinkError> {
         Ok(())
+    }
+
+    async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError> {
+        Ok(Arc::default())
     }
 
     async fn entity_rows(&mut self, keys: &Rows, _: Scope) -> Result<EntityRows, SinkError> {

@@ -38,6 +38,11 @@ pub struct Exchanged {
 }
 
 impl Exchange {
+    /// The history's columns that the candidate tells entities by; none where no table was met yet.
+    pub(super) fn entity_key(&self) -> Option<String> {
+        self.configured.as_ref().map(|(_, plan)| plan.history.entity_key())
+    }
+
     pub(super) fn refuse(self, why: &str) {
         // Who asked may have gone away.
         let _ = self.reply.send(Err(why.to_owned()));

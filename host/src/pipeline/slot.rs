@@ -89,10 +89,10 @@ impl Slot {
         self.plan.clone()
     }
 
-    /// The rule with its plan, and its name for messages.
-    pub fn deciding(&mut self) -> (&mut dyn Rule, &Plan, &str) {
+    /// The rule with its plan, and which one it is.
+    pub fn deciding(&mut self) -> (&mut dyn Rule, &Plan, &RuleVersion) {
         let plan = self.plan.as_deref().expect("a batch with changes was configured for");
-        (self.rule.as_mut(), plan, &self.version.name)
+        (self.rule.as_mut(), plan, &self.version)
     }
 
     pub fn status(&self, summary: &Summary, position: &Option<Position>, paused: bool) -> Status {
@@ -104,6 +104,7 @@ impl Slot {
             tables: self.schemas.clone(),
             plan: self.plan.clone(),
             paused,
+            quarantined: 0,
         }
     }
 

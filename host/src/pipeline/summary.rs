@@ -24,6 +24,8 @@ pub struct Summary {
     pub rows_deleted: u64,
     /// Upserted rows that end before they start: late changes, done as the rule says.
     pub negative_intervals: u64,
+    /// Changes that were set aside: rejected, failed, or those of entities in quarantine.
+    pub dead_letters: u64,
     #[serde(skip)]
     pub progress: Option<Progress>,
     /// Of the last batch, where its source says it; see [`Batch::committed_us`].
@@ -77,6 +79,7 @@ impl Summary {
         self.rows_upserted += other.rows_upserted;
         self.rows_deleted += other.rows_deleted;
         self.negative_intervals += other.negative_intervals;
+        self.dead_letters += other.dead_letters;
         self.progress = other.progress.or(self.progress);
         // The one that is furthest behind.
         self.committed_us = self.committed_us.into_iter().chain(other.committed_us).min();
@@ -105,6 +108,7 @@ impl Summary {
     }
 
     pub(super) fn count_load(&mut self, load: &Load, plan: Option<&Plan>) {
+        self.dead_letters += load.dead_letters.len() as u64;
         let Some(HistorySchema { roles, .. }) = plan.map(|plan| &plan.history) else { return };
         self.rows_upserted += load.upserts.len() as u64;
         self.rows_deleted += load.deletes.len() as u64;

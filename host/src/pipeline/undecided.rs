@@ -2,62 +2,52 @@
 
 use anyhow::anyhow;
 
+use super::deciding::Aside;
+use crate::dead_letter::Cause;
 use crate::event::Batch;
 use crate::failure::Failure;
-use crate::groups::{Groups, Moved, NoEntity};
-use crate::rule::{self, Reject, Rule, RuleError};
+use crate::groups::{Moved, NoEntity};
 
-/// Names the entity that cannot be done, by deciding ever smaller parts of the batch.
-pub fn failed(error: RuleError, rule: &mut dyn Rule, groups: &Groups<'_>, name: &str) -> Failure {
-    let RuleError::Batch(whole) = &error else { return Failure::rule(error, true) };
-    let (group, reason) = match rule::poison::find(rule, groups) {
-        Some((group, reason)) => (group, reason.to_string()),
-        None if groups.len() == 1 => (0, whole.clone()),
-        None => {
-            let (first, last) = (groups.change(0), groups.change(groups.entries.len() as u32 - 1));
-            return Failure::run(anyhow!(
-                "rule {name} failed on a batch of {} changes from {} to {}, though on none of its entities alone: {whole}",
-                groups.entries.len(),
-                groups.batch.place(first),
-                groups.batch.place(last),
-            ));
-        }
-    };
-    let entries = groups.offsets[group]..groups.offsets[group + 1];
-    let (first, last) = (groups.change(entries.start), groups.change(entries.end - 1));
-    let n_changes = match entries.len() {
-        1 => format!("change {} at {}", first.op.letter(), groups.batch.place(first)),
-        n => format!("{n} changes from {} to {}", groups.batch.place(first), groups.batch.place(last)),
-    };
-    Failure::run(anyhow!(
-        "rule {name} failed on entity {} ({n_changes}): {reason}. Nothing of this batch was written",
-        groups.entity(group),
-    ))
+/// The pipeline stops at it.
+pub fn stopped(aside: &Aside, batch: &Batch, rule: &str) -> Failure {
+    Failure::run(anyhow!("{}. Nothing of this batch was written", sentence(aside, batch, rule)))
 }
 
-pub fn rejected(reject: &Reject, groups: &Groups<'_>, name: &str) -> Failure {
-    let change = groups.change(reject.entry);
-    let side = match groups.entries[reject.entry as usize].moved {
-        Moved::Stays => "",
-        Moved::Leaves => ", the entity it leaves",
-        Moved::Arrives => ", the entity it arrives at",
-    };
+/// One too many.
+pub fn too_many(aside: &Aside, batch: &Batch, rule: &str, max: usize, among: usize) -> Failure {
     Failure::run(anyhow!(
-        "rule {name} rejects change {} of entity {}{side} at {}: {}. Nothing of this batch was written",
-        change.op.letter(),
-        groups.entity(groups.group_of(reject.entry)),
-        groups.batch.place(change),
-        reject.reason,
+        "more than {max} of the last {among} changes cannot be decided, which is what rule.limits.rejects allows. The last one: {}. \
+         Nothing of this batch was written. Mend the rule, or raise the limit",
+        sentence(aside, batch, rule)
     ))
 }
 
 pub fn without_entity(reject: &NoEntity, batch: &Batch) -> Failure {
-    let change = &batch.changes[reject.change as usize];
-    let entity = reject.entity.as_ref().map(|entity| format!(" of entity {entity}")).unwrap_or_default();
-    Failure::run(anyhow!(
-        "change {}{entity} at {} cannot be given to the rule: {}. Nothing of this batch was written",
-        change.op.letter(),
-        batch.place(change),
-        reject.reason,
-    ))
+    let NoEntity { change, entity, reason } = reject.clone();
+    let aside = Aside { change, moved: Moved::Stays, entity, cause: Cause::NoEntity, reason };
+    stopped(&aside, batch, "")
+}
+
+fn sentence(aside: &Aside, batch: &Batch, rule: &str) -> String {
+    let Aside { change, moved, entity, cause, reason } = aside;
+    let change = &batch.changes[*change as usize];
+    let (op, place) = (change.op.letter(), batch.place(change));
+    let entity = entity.as_ref().map(|entity| format!(" of entity {entity}")).unwrap_or_default();
+    let side = match moved {
+        Moved::Stays => "",
+        Moved::Leaves => ", the entity it leaves",
+        Moved::Arrives => ", the entity it arrives at",
+    };
+    match cause {
+        Cause::Failed => {
+            format!(
+                "rule {rule} failed on{} (change {op}{side} at {place}): {reason}",
+                entity.trim_start_matches(" of")
+            )
+        }
+        Cause::NoEntity => format!("change {op}{entity} at {place} cannot be given to the rule: {reason}"),
+        Cause::Rejected | Cause::Follows => {
+            format!("rule {rule} rejects change {op}{entity}{side} at {place}: {reason}")
+        }
+    }
 }

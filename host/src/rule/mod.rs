@@ -5,7 +5,6 @@ mod check;
 mod component;
 mod engine;
 pub mod plan;
-pub mod poison;
 mod trap;
 mod wasm;
 mod wire;

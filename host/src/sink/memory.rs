@@ -2,8 +2,10 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Sink, SinkError};
+use crate::dead_letter::{DeadLetter, Quarantine};
 use crate::history::{EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
 use crate::rows::{Row, Rows, Value};
 
@@ -15,6 +17,8 @@ pub struct Memory {
     rows: BTreeMap<Vec<Owned>, Vec<Owned>>,
     met: Met,
     standing: Standing,
+    quarantine: Arc<Quarantine>,
+    dead_letters: Vec<DeadLetter>,
 }
 
 /// Source keys that a re-snapshot has met.
@@ -92,6 +96,11 @@ impl From<Value<'_>> for Owned {
 }
 
 impl Memory {
+    /// All of them, in the source's order.
+    pub fn dead_letters(&self) -> &[DeadLetter] {
+        &self.dead_letters
+    }
+
     /// Whole rows in the order of the primary key.
     pub fn rows(&self) -> Rows {
         let width = self.history.as_ref().map_or(0, |history| history.columns.len());
@@ -167,6 +176,10 @@ impl Sink for Memory {
         }
     }
 
+    async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError> {
+        Ok(self.quarantine.clone())
+    }
+
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
         let history = self.history.as_ref().expect("prepare comes first");
         let wanted: BTreeMap<Vec<Owned>, usize> =
@@ -201,7 +214,13 @@ impl Sink for Memory {
             meet(&mut self.met, step);
             if matches!(step, SnapshotStep::Anew) {
                 self.rows.clear();
+                self.dead_letters.clear();
+                self.quarantine = Arc::default();
             }
+        }
+        if !load.dead_letters.is_empty() {
+            Arc::make_mut(&mut self.quarantine).extend(&load.dead_letters);
+            self.dead_letters.extend_from_slice(&load.dead_letters);
         }
         for row in load.deletes.iter() {
             self.rows.remove(&row.values().map(Owned::from).collect::<Vec<_>>());

@@ -4,19 +4,22 @@ mod memory;
 mod overlay;
 mod sqlite;
 
+use std::sync::Arc;
+
+use crate::dead_letter::Quarantine;
 use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use crate::rows::{Row, Rows};
 
 pub use memory::{Memory, Owned};
 pub use overlay::Overlay;
-pub use sqlite::{LaneOf, Reader, Snapshot, Sqlite, read_entries};
+pub use sqlite::{Chain, DeadLetters, Kept, LaneOf, Reader, Settled, Snapshot, Sqlite, read_entries};
 
 /// Keeps history rows, the checkpoint and the ledger; they move together or not at all.
 ///
 /// `checkpoint` is called once, before anything else; `prepare` by the pipeline when the rule's plan is known, before the
 /// first `entity_rows` or a `commit` with rows, and again when the rule was configured anew or another took its place (its
 /// table has the same columns and keys then); `entity_rows` and `commit` in turn, one batch at a time; `unmet` at the end of
-/// a re-snapshot. A load without rows, also one that empties the history, may come before `prepare`.
+/// a re-snapshot; `quarantined` before each decision. A load without rows, also one that empties the history, may come before `prepare`.
 #[async_trait::async_trait]
 pub trait Sink: Send {
     /// How far this pipeline has come, and which rule has brought it there.
@@ -24,6 +27,9 @@ pub trait Sink: Send {
 
     /// Makes the history table, or compares the one that is there and refuses with the difference column by column.
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError>;
+
+    /// The entities that have a dead letter. From outside they only ever become fewer.
+    async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError>;
 
     /// The whole history rows of each entity, as the last commit left them. `keys` has a row for each entity, columns
     /// in the order of `roles.entity_key`, no entity twice, no NULL.
@@ -34,7 +40,7 @@ pub trait Sink: Send {
     /// `roles.entity_key`): as many as it takes to have `n_wanted` rows, or what is left.
     async fn unmet(&mut self, after: Option<Row<'_>>, n_wanted: usize) -> Result<Rows, SinkError>;
 
-    /// Writes rows, checkpoint, turns and what was met in one transaction: after an error nothing of the load is there.
+    /// Writes rows, checkpoint, turns, dead letters and what was met in one transaction: after an error nothing of the load is there.
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError>;
 }
 

@@ -1,10 +1,12 @@
 //! A history that is only looked at, with what would be written to it on top, in memory: for a dry run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::memory::{Met, Owned, is_current, key, meet, page, part};
 use super::sqlite::{Known, Snapshot};
 use super::{Sink, SinkError};
+use crate::dead_letter::Quarantine;
 use crate::history::{EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
 use crate::rows::{Row, Rows};
 
@@ -18,6 +20,7 @@ pub struct Overlay {
     /// By primary key: the whole row, or none where it was deleted.
     written: BTreeMap<Vec<Owned>, Option<Vec<Owned>>>,
     met: Met,
+    quarantine: Arc<Quarantine>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +33,8 @@ enum Hides {
 impl Overlay {
     pub fn over(base: Option<Snapshot>) -> Self {
         let (written, met) = (BTreeMap::new(), BTreeSet::new());
-        Overlay { base, hides: Hides::Nothing, history: None, written, met }
+        let quarantine = base.as_ref().map(|base| base.quarantine.clone()).unwrap_or_default();
+        Overlay { base, hides: Hides::Nothing, history: None, written, met, quarantine }
     }
 }
 
@@ -43,6 +47,10 @@ impl Sink for Overlay {
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
         self.history = Some(history.clone());
         self.base.as_mut().map_or(Ok(()), |base| base.prepare(history))
+    }
+
+    async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError> {
+        Ok(self.quarantine.clone())
     }
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
@@ -111,8 +119,12 @@ impl Sink for Overlay {
                 SnapshotStep::Anew => {
                     self.hides = Hides::RowsAndMet;
                     self.written.clear();
+                    self.quarantine = Arc::default();
                 }
             }
+        }
+        if !load.dead_letters.is_empty() {
+            Arc::make_mut(&mut self.quarantine).extend(&load.dead_letters);
         }
         for row in load.deletes.iter() {
             self.written.insert(row.values().map(Owned::from).collect(), None);

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use hindsight::event::{Field, Logical, Position};
+use hindsight::dead_letter::{Cause, DeadLetter, Schema};
+use hindsight::event::{Field, Logical, Op, Position};
+use hindsight::groups::Moved;
 use hindsight::history::{
     Checkpoint, EntityRows, HistoryColumn, HistorySchema, Load, Roles, Scope, SnapshotStep, Standing,
 };
@@ -134,6 +136,7 @@ pub async fn check<H: Home>(home: impl Fn() -> H) {
             every_value_comes_back(session(home()).await).await;
             a_load_without_rows_moves_the_checkpoint(session(home()).await).await;
             the_ledger_moves_with_the_checkpoint(session(home()).await).await;
+            an_entity_with_a_dead_letter_is_in_quarantine(session(home()).await).await;
             a_load_without_rows_may_come_before_the_table(home(), history(order), restarts).await;
             what_was_not_met_comes_by_whole_entities(session(home()).await).await;
             what_was_met_is_forgotten_at_the_end_only(session(home()).await).await;
@@ -272,6 +275,49 @@ async fn the_ledger_moves_with_the_checkpoint<H: Home>(mut session: Session<H>) 
         assert_eq!(ledger.configured.as_deref(), Some("a digest"));
         assert_eq!(ledger.tables.as_deref(), Some("shop.item_assets(id int)"));
     }
+}
+
+/// A dead letter of an entity, or of none.
+pub fn dead_letter(entity: Option<&str>, quarantines: bool) -> DeadLetter {
+    DeadLetter {
+        entity: entity.map(str::to_owned),
+        entity_key: "owner_id".into(),
+        quarantines,
+        cause: Cause::Rejected,
+        reason: "it's \"late\"".into(),
+        op: Op::Update,
+        moved: Moved::Leaves,
+        place: "binlog.000001:4".into(),
+        rule: "a digest".into(),
+        schema: Arc::new(Schema { hash: "0123".into(), document: "{}".into() }),
+        event: "{\"op\":\"u\"}".into(),
+    }
+}
+
+async fn an_entity_with_a_dead_letter_is_in_quarantine<H: Home>(mut session: Session<H>) {
+    let quarantined = async |session: &mut Session<H>| {
+        let found = session.sink().await.quarantined().await.expect("read what is in quarantine");
+        (found.len(), ["7", "8", "9"].map(|entity| found.holds(entity)))
+    };
+    assert_eq!(quarantined(&mut session).await, (0, [false; 3]));
+    for (number, (letters, wanted)) in [
+        (vec![], (0, [false; 3])),
+        (vec![dead_letter(None, true), dead_letter(Some("8"), false)], (0, [false; 3])),
+        (vec![dead_letter(Some("7"), true), dead_letter(Some("7"), true)], (1, [true, false, false])),
+        (vec![], (1, [true, false, false])),
+        (vec![dead_letter(Some("9"), true), dead_letter(Some("8"), true)], (3, [true; 3])),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let load = Load { dead_letters: letters, ..load(&session.history, &[], &[], &number.to_string()) };
+        session.sink().await.commit(&load).await.expect("commit");
+        assert_eq!(quarantined(&mut session).await, wanted, "after {number}");
+    }
+    // All that was set aside comes again.
+    let anew = Load { snapshot: Some(SnapshotStep::Anew), ..load(&session.history, &[], &[], "anew") };
+    session.sink().await.commit(&anew).await.expect("commit");
+    assert_eq!(quarantined(&mut session).await, (0, [false; 3]));
 }
 
 /// A live source moves on before the first captured row comes.

@@ -100,7 +100,15 @@ fn parts_that_are_not_built_yet_are_refused_by_name() {
         ("[sink]\npath = \"history.db\"", starrocks),
         &["the StarRocks sink (kind = \"starrocks\") is not built yet", "kind = \"sqlite\""],
     );
-    refused(("[rule]", "[rule]\non-reject = \"quarantine\""), &["on-reject = \"quarantine\" is not built yet"]);
+}
+
+#[test]
+fn what_is_said_of_rejects_is_checked() {
+    refused(("[rule]", "[rule]\non-reject = \"ignore\""), &["`on-reject` of [rule]", "quarantine"]);
+    for share in ["1", "101%", "-1%", "a%", ""] {
+        let limits = format!("[rule]\nlimits = {{ rejects = {share:?} }}");
+        refused(("[rule]", &limits), &["`rejects` of [rule.limits] cannot be", "a share of the last 10,000 changes"]);
+    }
 }
 
 #[test]

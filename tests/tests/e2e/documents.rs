@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hindsight_tests::program::{Folder, repository};
+use hindsight_tests::program::{Folder, binary, repository};
 
 /// Where the commands run: the repository's files that they name, and the demo's configuration over the recorded binlog.
 fn stage() -> Folder {
@@ -46,6 +46,54 @@ pub(crate) fn shown(document: &str) -> Vec<Shown> {
         }
     }
     shown
+}
+
+/// A page with the outputs that its commands have now.
+pub(crate) struct Renewed {
+    name: &'static str,
+    was: String,
+    is: String,
+}
+
+/// Runs a page's commands, in their order, in a folder. `masked`: a line without what differs from run to run.
+pub(crate) fn renewed(name: &'static str, folder: &Folder, mut masked: impl FnMut(&str) -> String) -> Renewed {
+    let was = fs::read_to_string(repository().join(name)).expect("read the page");
+    let (mut is, mut rest) = (String::new(), was.as_str());
+    for Shown { command, output } in shown(&was) {
+        let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+        let answer = folder.hindsight(&arguments);
+        let said = match answer.exit {
+            Some(0) => answer.out,
+            // What failed has said something before, or nothing.
+            _ => {
+                answer.out
+                    + &answer.err.lines().filter(|line| line.starts_with("error: ")).collect::<Vec<_>>().join("\n")
+            }
+        };
+        let block = |lines: &[String]| {
+            let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            format!("$ {command}\n{lines}")
+        };
+        let shown = block(&output);
+        let at = rest.find(&shown).expect("the blocks come in this order");
+        is += &rest[..at];
+        is += &block(&said.lines().map(&mut masked).collect::<Vec<_>>());
+        rest = &rest[at + shown.len()..];
+    }
+    is += rest;
+    Renewed { name, was, is }
+}
+
+impl Renewed {
+    #[track_caller]
+    pub fn assert_same(&self) {
+        let Renewed { name, was, is } = self;
+        if was != is {
+            let place = binary().with_file_name(name.rsplit('/').next().unwrap_or(name));
+            fs::write(&place, is).expect("leave the renewed page");
+            panic!("{name} shows other outputs than the program's; the renewed page is {}", place.display());
+        }
+    }
 }
 
 /// Seconds and rates differ from run to run.

@@ -15,6 +15,7 @@ tables = ["shop.item_assets"]
 [rule]
 component = "rule.wasm"
 limits = { batch = 1, deadline = "200ms", memory = "8MiB" }
+on-reject = "stop"
 [sink]
 kind = "sqlite"
 path = "history.db"

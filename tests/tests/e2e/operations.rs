@@ -5,11 +5,11 @@ use std::net::TcpListener;
 
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::pipeline::component;
-use hindsight_tests::program::{Folder, binary, repository};
+use hindsight_tests::program::{Folder, repository};
 use hindsight_tests::running::Running;
 use hindsight_tests::steps::Steps;
 
-use crate::documents::{Shown, shown};
+use crate::documents::renewed;
 
 const DOCUMENT: &str = "docs/operations.md";
 
@@ -40,30 +40,10 @@ fn the_transcripts_of_the_operations_page_are_what_the_program_says() {
     );
     let running = Running::start(folder.command(&["run"])).expect("it starts");
     while running.status()["changes"] != 3 {}
-    let document = fs::read_to_string(repository().join(DOCUMENT)).expect("read the page");
     let mut digests = Vec::new();
-    let (mut renewed, mut rest) = (String::new(), document.as_str());
-    for Shown { command, output } in shown(&document) {
-        let arguments: Vec<&str> = command.split(' ').skip(1).collect();
-        let answer = folder.hindsight(&arguments);
-        let said = if answer.exit == Some(0) { answer.out } else { answer.err };
-        let block = |lines: &[String]| {
-            let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            format!("$ {command}\n{lines}")
-        };
-        let was = block(&output);
-        let at = rest.find(&was).expect("the blocks come in this order");
-        renewed += &rest[..at];
-        renewed += &block(&said.lines().map(|line| masked(line, &server, &mut digests)).collect::<Vec<_>>());
-        rest = &rest[at + was.len()..];
-    }
-    renewed += rest;
+    let renewed = renewed(DOCUMENT, &folder, |line| masked(line, &server, &mut digests));
     assert_eq!(running.terminate().exit, Some(0));
-    if renewed != document {
-        let place = binary().with_file_name("operations.md");
-        fs::write(&place, renewed).expect("leave the renewed page");
-        panic!("{DOCUMENT} shows other outputs than the program's; the renewed page is {}", place.display());
-    }
+    renewed.assert_same();
 }
 
 /// What differs from machine to machine and from run to run. Tables keep their width: digits stay digits there.

@@ -1,6 +1,6 @@
 //! A real server, a real broker, and the halves of a pipeline on either side of it.
 
-mod apply;
+pub(crate) mod apply;
 mod both;
 mod capture;
 mod continuity;

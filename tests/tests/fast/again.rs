@@ -3,7 +3,7 @@
 //! Judged twice: what was emitted is what the design's text says (`world`), and the table is what the oracle makes of it.
 
 mod exchange;
-mod play;
+pub mod play;
 mod world;
 
 use std::collections::BTreeSet;

@@ -10,5 +10,6 @@ mod groups;
 mod linked_in;
 mod overlay;
 mod property;
+mod set_aside;
 mod sink;
 mod source;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use hindsight::dead_letter::Quarantine;
 use hindsight::event::{Logical, Position};
 use hindsight::history::{EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
 use hindsight::rows::{Row, Rows};
@@ -83,6 +84,10 @@ impl Sink for Kept {
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
         self.now(async |memory| memory.prepare(history).await)
+    }
+
+    async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError> {
+        self.now(async |memory| memory.quarantined().await)
     }
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {

@@ -1,11 +1,12 @@
 //! History in an SQLite file: rows and checkpoint in one transaction, readable by plain `sqlite3`.
 //!
 //! `table` makes and compares the history table, `value` holds the text forms, `state` the checkpoint, `ledger` the rule
-//! versions, `met` what a re-snapshot has met, `backfill` keeps the write-ahead log small, `reader` answers queries without
+//! versions, `letters` the dead letters, `met` what a re-snapshot has met, `backfill` keeps the write-ahead log small, `reader` answers queries without
 //! the rule, `snapshot` is for a dry run.
 
 mod backfill;
 mod ledger;
+mod letters;
 mod met;
 mod reader;
 mod snapshot;
@@ -22,13 +23,16 @@ use tokio::sync::Mutex;
 
 use super::{Sink, SinkError};
 use crate::crash;
+use crate::dead_letter::Quarantine;
 use crate::history::{EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
 use crate::rows::{Row, Rows};
 use backfill::Backfill;
+use letters::Watched;
 use state::State;
 use table::Statements;
 
 pub use ledger::read_entries;
+pub use letters::{Chain, DeadLetters, Kept, Settled};
 pub use reader::Reader;
 pub use snapshot::{Known, Snapshot};
 
@@ -47,6 +51,7 @@ pub struct Sqlite {
     table: String,
     state: State,
     prepared: Option<Prepared>,
+    quarantine: Watched,
     /// One of several that write this history at once.
     lane: Option<LaneOf>,
 }
@@ -100,8 +105,9 @@ impl Sqlite {
             None => pipeline.to_owned(),
         };
         let state = State::open(&connection, &name, path)?;
+        let quarantine = Watched::read(&connection, &name).map_err(unfit)?;
         let (path, table) = (path.to_owned(), table.to_owned());
-        Ok(Sqlite { backfill, connection, path, table, state, prepared: None, lane })
+        Ok(Sqlite { backfill, connection, path, table, state, prepared: None, quarantine, lane })
     }
 
     fn prepared(&self) -> &Prepared {
@@ -131,6 +137,11 @@ impl Sink for Sqlite {
         table::make_or_compare(&mut self.connection, &place, history, moved)?;
         self.prepared = Some(Prepared { history: history.clone(), statements: Statements::new(&self.table, history) });
         Ok(())
+    }
+
+    async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError> {
+        let failed = |error: rusqlite::Error| SinkError::Stop(format!("read history {}: {error}", self.path.display()));
+        self.quarantine.look(&self.connection, &self.state.pipeline).map_err(failed)
     }
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
@@ -173,10 +184,11 @@ impl Sink for Sqlite {
         crash::point("sink.checkpoint");
         if matches!(load.snapshot, Some(SnapshotStep::Anew)) {
             table::empty(&transaction, &self.table, &self.state.pipeline).map_err(failed)?;
+            letters::empty(&transaction, &self.state.pipeline).map_err(failed)?;
         }
         if !load.upserts.is_empty() || !load.deletes.is_empty() {
             let prepared = self.prepared.as_ref().expect("prepare comes before rows");
-            write(&transaction, prepared, load).map_err(|error| match error {
+            write_rows(&transaction, prepared, &load.upserts, &load.deletes).map_err(|error| match error {
                 Write::Sqlite(error) => failed(error),
                 Write::Value(error) => error,
             })?;
@@ -186,6 +198,10 @@ impl Sink for Sqlite {
             met::write(&transaction, &self.state.pipeline, step).map_err(failed)?;
             crash::point("sink.met");
         }
+        if !load.dead_letters.is_empty() {
+            letters::write(&transaction, &self.state.pipeline, &load.dead_letters).map_err(failed)?;
+            crash::point("sink.dead-letters");
+        }
         if !load.turns.is_empty() {
             ledger::write(&transaction, &self.state.pipeline, &load.turns).map_err(failed)?;
             crash::point("sink.turn");
@@ -193,6 +209,7 @@ impl Sink for Sqlite {
         transaction.commit().map_err(failed)?;
         crash::point("sink.committed");
         self.state.advanced(version, load.checkpoint.clone());
+        self.quarantine.committed(load);
         self.backfill.begin_if_due();
         Ok(())
     }
@@ -245,11 +262,12 @@ impl From<SinkError> for Write {
     }
 }
 
-fn write(transaction: &Transaction<'_>, prepared: &Prepared, load: &Load) -> Result<(), Write> {
+/// Deletes first.
+fn write_rows(transaction: &Transaction<'_>, prepared: &Prepared, upserts: &Rows, deletes: &Rows) -> Result<(), Write> {
     let Prepared { history, statements } = prepared;
-    if !load.deletes.is_empty() {
+    if !deletes.is_empty() {
         let mut delete = transaction.prepare_cached(&statements.delete)?;
-        for row in load.deletes.iter() {
+        for row in deletes.iter() {
             for (i, &column) in history.primary_key.iter().enumerate() {
                 value::bind(&mut delete, i + 1, row.get(i), &history.columns[column].field)?;
             }
@@ -257,7 +275,7 @@ fn write(transaction: &Transaction<'_>, prepared: &Prepared, load: &Load) -> Res
         }
     }
     let mut upsert = transaction.prepare_cached(&statements.upsert)?;
-    for row in load.upserts.iter() {
+    for row in upserts.iter() {
         for (i, column) in history.columns.iter().enumerate() {
             value::bind(&mut upsert, i + 1, row.get(i), &column.field)?;
         }

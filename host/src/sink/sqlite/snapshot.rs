@@ -3,12 +3,14 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::state::State;
 use super::table::{self, Statements};
-use super::{Prepared, ledger, met, read_entities};
+use super::{Prepared, ledger, letters, met, read_entities};
+use crate::dead_letter::Quarantine;
 use crate::history::{EntityRows, HistorySchema, Scope, Standing};
 use crate::rows::{Rows, Value};
 use crate::sink::SinkError;
@@ -22,6 +24,7 @@ pub struct Snapshot {
     pub is_ours: bool,
     /// As it was when the snapshot was taken.
     pub standing: Standing,
+    pub quarantine: Arc<Quarantine>,
     /// Whether it has a place for what a re-snapshot has met: an older version made none.
     notes_met: bool,
     /// Nobody had it open then, so no lock is held: whoever begins to write makes this a picture of nothing.
@@ -60,9 +63,24 @@ impl Snapshot {
         if connection.table_exists(None, "hindsight_ledger").map_err(unfit)? {
             standing.ledger = ledger::read(&connection, pipeline, path)?;
         }
+        let mut quarantine = Arc::default();
+        if connection.table_exists(None, "hindsight_dead_letters").map_err(unfit)? {
+            quarantine = Arc::new(letters::quarantine(&connection, pipeline).map_err(unfit)?);
+        }
         let notes_met = connection.table_exists(None, "hindsight_met").map_err(unfit)?;
         let (path, table, pipeline) = (path.to_owned(), table.to_owned(), pipeline.to_owned());
-        Ok(Some(Snapshot { connection, path, table, pipeline, is_ours, standing, notes_met, unlocked, prepared: None }))
+        Ok(Some(Snapshot {
+            connection,
+            path,
+            table,
+            pipeline,
+            is_ours,
+            standing,
+            quarantine,
+            notes_met,
+            unlocked,
+            prepared: None,
+        }))
     }
 
     /// Refuses a table that the rule does not write, as a pipeline would; one that is not there yet is an empty one.

@@ -48,6 +48,7 @@ impl State {
             .execute_batch(TABLES)
             .and_then(|()| connection.execute_batch(super::ledger::TABLES))
             .and_then(|()| connection.execute_batch(super::met::TABLES))
+            .and_then(|()| connection.execute_batch(super::letters::TABLES))
             .map_err(unfit)?;
         State::read(connection, pipeline, path)
     }

@@ -36,7 +36,7 @@ fn run(place: &Place, half: &str) {
 }
 
 /// A member that was killed is missed after a second and a half, not after Kafka's 45.
-pub(super) const QUICK: &str = "[topic.librdkafka]\n\"session.timeout.ms\" = 1500\n\"heartbeat.interval.ms\" = 300\n";
+pub(crate) const QUICK: &str = "[topic.librdkafka]\n\"session.timeout.ms\" = 1500\n\"heartbeat.interval.ms\" = 300\n";
 
 fn start(place: &Place, half: &str, point: Option<&str>) -> Running {
     place.start(&["run", "--only", half, "--json", "--log-format", "json"], |command| {

@@ -5,12 +5,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use hindsight::dead_letter::Quarantine;
 use hindsight::event::{self, Batch, Position, TableSchema};
 use hindsight::failure::Failure;
 use hindsight::groups::Groups;
 use hindsight::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use hindsight::ledger::{Reason, RuleVersion};
-use hindsight::pipeline::{self, Opening, Pipeline, Switches};
+use hindsight::pipeline::{self, Opening, Pipeline, Rejects, Switches};
 use hindsight::rows::{self, Rows, Value};
 use hindsight::rule::{Component, Decision, Plan, Rule, RuleError, WasmRule};
 use hindsight::sink::{Sink, SinkError};
@@ -105,7 +106,7 @@ pub async fn play(
             tables: ledger.tables.unwrap_or_default(),
             cut_by: None,
         };
-        let pipeline = Pipeline { source: "a script".into(), start, repeat_batch };
+        let pipeline = Pipeline { source: "a script".into(), start, rejects: Rejects::default(), repeat_batch };
         let (_stop, stop) = watch::channel(false);
         let (_paused, paused) = watch::channel(false);
         let (_exchanges, exchanges) = mpsc::channel(1);
@@ -206,6 +207,10 @@ impl Sink for Killed {
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
         self.sink.prepare(history).await
+    }
+
+    async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError> {
+        self.sink.quarantined().await
     }
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
