@@ -1,5 +1,6 @@
 //! Turns a configuration into concrete parts. The only place that names implementations.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::judge::Stage;
 use crate::ledger::{Ledger, Reason, RuleVersion};
 use crate::pipeline::{OnReject, Opening, Pipeline, Rejects};
 use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
-use crate::sink::{DeadLetters, LaneOf, Memory, Overlay, Sink, Snapshot, Sqlite};
+use crate::sink::{self, DeadLetters, LaneOf, Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::declared;
 use crate::source::mysql::SnapshotSettings;
 use crate::source::mysql::{End, Server, schemas};
@@ -139,14 +140,49 @@ pub async fn lane_parts(
     let sink = Sqlite::open_lane(&config.sink.path, &config.sink.table, &config.name, lane);
     let mut sink: Box<dyn Sink> = Box::new(sink.map_err(|error| Failure::sink(error, false))?);
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
-    let identity = match config.source.kind {
-        SourceKind::Topic { .. } => format!("foreign topic {}, {}", topic.name, config.source.tables.join(" ")),
-        _ => format!("topic {}", topic.name),
-    };
+    let identity = topic_identity(config, topic);
     let start = start_of(standing.checkpoint, config, &identity)?;
     let opening = opening(standing.ledger, component, configured, config)?;
     let pipeline = Pipeline { source: identity, start, rejects: rejects(config), repeat_batch: repeat_batch() };
     Ok(LaneParts { opening, sink, pipeline })
+}
+
+/// As a lane's checkpoint names its source.
+fn topic_identity(config: &Config, topic: &TopicConfig) -> String {
+    match config.source.kind {
+        SourceKind::Topic { .. } => format!("foreign topic {}, {}", topic.name, config.source.tables.join(" ")),
+        _ => format!("topic {}", topic.name),
+    }
+}
+
+/// A partition's part of the history, to be moved.
+pub struct LaneAtRest {
+    pub sink: Box<dyn Sink>,
+    /// As its checkpoint names the source.
+    pub identity: String,
+    /// None before its first commit.
+    pub position: Option<Position>,
+}
+
+/// Every lane that has a checkpoint, by its partition. One that runs all the same is fenced when it is moved.
+pub async fn lanes_at_rest(config: &Config, topic: &TopicConfig) -> Outcome<BTreeMap<u32, LaneAtRest>> {
+    let numbers = sink::lanes(&config.sink.path, &config.name).map_err(|error| Failure::sink(error, false))?;
+    let mut lanes = BTreeMap::new();
+    for number in numbers {
+        lanes.insert(number, lane_at_rest(config, topic, number).await?);
+    }
+    Ok(lanes)
+}
+
+/// One lane, whether it has a checkpoint or not.
+pub async fn lane_at_rest(config: &Config, topic: &TopicConfig, number: u32) -> Outcome<LaneAtRest> {
+    let lane = LaneOf { number, n_lanes: 1, turn: Arc::default() };
+    let sink = Sqlite::open_lane(&config.sink.path, &config.sink.table, &config.name, lane);
+    let mut sink: Box<dyn Sink> = Box::new(sink.map_err(|error| Failure::sink(error, false))?);
+    let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
+    let identity = topic_identity(config, topic);
+    let position = start_of(standing.checkpoint, config, &identity)?;
+    Ok(LaneAtRest { sink, identity, position })
 }
 
 /// What is known of a topic that others write; none of one that the capture half writes.
@@ -165,21 +201,27 @@ pub async fn foreign(config: &Config, topic: &TopicConfig) -> Outcome<Option<For
             schemas(&servers[0], &tables).await.map_err(|error| Failure::source(error, false))?
         }
     };
-    let (_, version) = configured(config)?;
-    let entity_key = entity_key(version, limits(&config.rule.limits));
+    let entity_key = configured_entity_key(config)?;
     let tables = Arc::new(move |database: &str, table: &str| tables.matches(database, table));
     Ok(Some(ForeignSettings { tables, columns, schemas, forms: topic.forms, entity_key }))
 }
 
 /// How messages become a pipeline's batches.
-pub fn lane_settings(config: &Config, end: End, foreign: Option<ForeignSettings>) -> LaneSettings {
-    LaneSettings {
+pub fn lane_settings(config: &Config, end: End, foreign: Option<ForeignSettings>) -> Outcome<LaneSettings> {
+    Ok(LaneSettings {
         foreign,
+        entity_key: configured_entity_key(config)?,
         zone: config.source.zone.clone(),
         batch_changes_max: config.rule.limits.batch_changes,
         batch_bytes_max: BATCH_BYTES_MAX,
         to_end: matches!(end, End::AsOpened),
-    }
+    })
+}
+
+/// By which columns the configured rule tells each table's entities.
+fn configured_entity_key(config: &Config) -> Outcome<EntityKey> {
+    let (_, version) = configured(config)?;
+    Ok(entity_key(version, limits(&config.rule.limits)))
 }
 
 fn rejects(config: &Config) -> Rejects {
@@ -216,11 +258,11 @@ fn repeat_batch() -> Option<u64> {
 
 /// A pipeline's topic, and how it is reached.
 pub fn topic_settings(config: &Config, topic: &TopicConfig) -> TopicSettings {
-    let TopicConfig { brokers, name, partitions, replication, compression, forms, librdkafka, columns: _ } =
+    let TopicConfig { brokers, name, key, partitions, replication, member, compression, forms, librdkafka, columns: _ } =
         topic.clone();
     let librdkafka = librdkafka.into_iter().map(|(name, text)| (name, text.value)).collect();
     let pipeline = config.name.clone();
-    TopicSettings { brokers, name, pipeline, partitions, replication, compression, forms, librdkafka }
+    TopicSettings { brokers, name, pipeline, key, partitions, replication, member, compression, forms, librdkafka }
 }
 
 /// The file that `run` writes events to, at the checkpoint that the pipeline goes on from.

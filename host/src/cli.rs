@@ -70,6 +70,10 @@ pub enum Command {
     ///
     /// Where the pipeline runs, it does so at once, through its control port; else with the next `hindsight run`.
     Resnapshot(Resnapshot),
+    /// Have the topic's messages applied again from an earlier place, or on from where some were deleted.
+    ///
+    /// A process that runs goes on there by itself.
+    Rewind(Rewind),
     /// Show the rows that the next changes would write, and write nothing.
     DryRun(DryRun),
     /// Show an entity's history, or what held at an instant.
@@ -228,6 +232,28 @@ pub struct Resnapshot {
     pub table: String,
     #[command(flatten)]
     pub running: Running,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hindsight rewind --to start --dry-run\n  hindsight rewind --to \"2025-06-01 00:00:00\" --accept\n  \
+                        hindsight rewind item-assets.toml --to 0=4711,2=17 --accept"
+)]
+pub struct Rewind {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Where to go on: start, the oldest message that is there; a time, when it was written to the topic; or offsets,
+    /// PARTITION=OFFSET with commas between several.
+    #[arg(long, value_name = "PLACE")]
+    pub to: String,
+    /// Only show what would be moved.
+    #[arg(long, conflicts_with = "accept")]
+    pub dry_run: bool,
+    /// Move it.
+    #[arg(long)]
+    pub accept: bool,
     #[command(flatten)]
     pub json: Json,
 }

@@ -122,6 +122,9 @@ impl Reason {
 /// A turn as the ledger's reader tells it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Entry {
+    /// Of a pipeline with a topic: the partition that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
     /// From 1.
     pub n: i64,
     /// None: from the beginning.

@@ -47,6 +47,7 @@ pub struct Metrics {
     stages: Family<Label, Seconds>,
     batch: Histogram,
     lag: Fraction,
+    lag_events: Gauge,
     paused: Gauge,
     connected: Gauge,
     exchanges: Family<Label, Counter>,
@@ -89,6 +90,7 @@ impl Metrics {
             stages: Family::default(),
             batch: Histogram::new(BATCH_BUCKETS),
             lag: Gauge::default(),
+            lag_events: Gauge::default(),
             paused: Gauge::default(),
             connected: Gauge::default(),
             exchanges: Family::default(),
@@ -109,6 +111,11 @@ impl Metrics {
         registry.register("batch_seconds", "From edge to edge, waiting for the source included", metrics.batch.clone());
         let lag = "Age of the last source transaction when its history was committed; 0 before the first";
         registry.register("lag_seconds", lag, metrics.lag.clone());
+        registry.register(
+            "lag_events",
+            "Messages of a topic that are not done yet; 0 without one",
+            metrics.lag_events.clone(),
+        );
         registry.register("paused", "1 while the pipeline takes no batch", metrics.paused.clone());
         registry.register("source_connected", "1 while the source has its server", metrics.connected.clone());
         registry.register("exchanges", "Rules exchanged while running", metrics.exchanges.clone());
@@ -124,6 +131,7 @@ impl Metrics {
         let (old, new) = (&seen.summary, &status.summary);
         self.paused.set(i64::from(status.paused));
         self.quarantined.set(status.quarantined as i64);
+        self.lag_events.set(status.lag_events.unwrap_or(0) as i64);
         if new.batches == old.batches {
             return;
         }

@@ -80,6 +80,8 @@ pub struct Status {
     pub paused: bool,
     /// Entities in quarantine.
     pub quarantined: usize,
+    /// How many events of the source are not done, where that is known.
+    pub lag_events: Option<u64>,
 }
 
 impl Status {
@@ -87,7 +89,7 @@ impl Status {
     pub fn new(version: Arc<RuleVersion>, position: Option<Position>, paused: bool) -> Self {
         let summary = Summary::default();
         let (tables, quarantined) = (Vec::new(), 0);
-        Status { summary, position, version, previous: None, tables, plan: None, paused, quarantined }
+        Status { summary, position, version, previous: None, tables, plan: None, paused, quarantined, lag_events: None }
     }
 }
 

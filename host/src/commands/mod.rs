@@ -11,6 +11,7 @@ pub mod init;
 mod progress;
 pub mod query;
 pub mod resnapshot;
+pub mod rewind;
 pub mod rule_inspect;
 pub mod rule_list;
 pub mod rule_test;

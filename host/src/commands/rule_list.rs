@@ -11,15 +11,16 @@ use crate::sink;
 
 pub fn rule_list(config: &Config, as_json: bool) -> Outcome<()> {
     let entries = sink::read_entries(&config.sink.path, &config.name).map_err(|error| Failure::sink(error, false))?;
-    let last = entries.last();
-    let (active, previous) = (last.map(|last| &last.digest), last.and_then(|last| last.previous.as_ref()));
-    // A version may have had several turns: the newest is marked.
-    let newest = |digest: &String| entries.iter().rev().find(|entry| entry.digest == *digest).map(|entry| entry.n);
-    let (active, previous) = (active.and_then(newest), previous.and_then(newest));
-    let mark = |entry: &Entry| match Some(entry.n) {
-        n if n == active => "active",
-        n if n == previous => "previous",
-        _ => "",
+    let mark = |entry: &Entry| {
+        // Each lane for itself. A version may have had several turns: the newest is marked.
+        let lane = || entries.iter().rev().filter(|other| other.partition == entry.partition);
+        let newest = |digest: &String| lane().find(|other| other.digest == *digest).map(|other| other.n);
+        let last = lane().next();
+        match Some(entry.n) {
+            n if n == last.and_then(|last| newest(&last.digest)) => "active",
+            n if n == last.and_then(|last| newest(last.previous.as_ref()?)) => "previous",
+            _ => "",
+        }
     };
     if as_json {
         let list = entries.iter().map(|entry| {
@@ -34,10 +35,15 @@ pub fn rule_list(config: &Config, as_json: bool) -> Outcome<()> {
         return output::print(&format!("No rule of pipeline {} has decided anything in {place} yet.\n", config.name));
     }
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["", "rule", "digest", "reason", "at (UTC)", "since"]);
+    let has_lanes = entries.iter().any(|entry| entry.partition.is_some());
+    let partition = has_lanes.then_some("partition");
+    let header = partition.into_iter().chain(["", "rule", "digest", "reason", "at (UTC)", "since"]);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
     for entry in &entries {
         let since = entry.since.as_deref().unwrap_or("the beginning");
-        table.add_row([mark(entry), &entry.name, ledger::short(&entry.digest), &entry.reason, &entry.at, since]);
+        let partition = entry.partition.map(|partition| partition.to_string());
+        let rest = [mark(entry), &entry.name, ledger::short(&entry.digest), &entry.reason, &entry.at, since];
+        table.add_row(partition.as_deref().into_iter().chain(rest));
     }
     output::print(&format!("{table}\n"))
 }

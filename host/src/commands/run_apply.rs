@@ -104,7 +104,7 @@ impl<'c> Applying<'c> {
         let settings = assemble::topic_settings(config, topic);
         let (ended, mut has_ended) = mpsc::unbounded_channel();
         let tell = move |result| drop(ended.send(result));
-        let lane_settings = assemble::lane_settings(config, end, assemble::foreign(config, topic).await?);
+        let lane_settings = assemble::lane_settings(config, end, assemble::foreign(config, topic).await?)?;
         let group = Group::join(&settings, lane_settings, Arc::new(lanes.clone()), tell).await;
         let group = group.map_err(|error| Failure::topic(error, false))?;
         let outcome = tokio::select! {
@@ -146,6 +146,8 @@ struct History {
 struct Held {
     lanes: BTreeMap<u32, Running>,
     before: Summary,
+    /// Messages that are not done.
+    lag_events: Option<u64>,
 }
 
 /// A lane's pipeline.
@@ -192,7 +194,7 @@ impl History {
             held.positions().into_iter().map(|(partition, position)| format!("{partition}: {}", position.0)).collect();
         let position = (!positions.is_empty()).then(|| Position(positions.join(", ")));
         let quarantined = held.lanes.values().map(|lane| lane.quarantined).sum();
-        let all = Status { summary: held.summary(), position, quarantined, ..now };
+        let all = Status { summary: held.summary(), position, quarantined, lag_events: held.lag_events, ..now };
         (self.at_edge)(&all);
         self.status.send_replace(all);
     }
@@ -269,5 +271,12 @@ impl Lanes for Arc<History> {
 
     fn positions(&self) -> Vec<(u32, Position)> {
         self.held().positions()
+    }
+
+    fn lag(&self, n_messages: u64) {
+        let mut held = self.held();
+        held.lag_events = Some(n_messages);
+        self.status.send_modify(|all| all.lag_events = held.lag_events);
+        (self.at_edge)(&self.status.borrow());
     }
 }

@@ -128,7 +128,8 @@ fn text(answer: &StatusAnswer) -> String {
         "lag",
         answer
             .lag_ms
-            .map_or("unknown to this source".into(), |lag_ms| format!("{} ms", output::grouped(lag_ms.max(0) as u64))),
+            .map_or("unknown to this source".into(), |lag_ms| format!("{} ms", output::grouped(lag_ms.max(0) as u64)))
+            + &answer.lag_events.map_or(String::new(), |events| format!("; {} events wait", output::grouped(events))),
     );
     out
 }

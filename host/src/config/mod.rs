@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::civil::Zone;
 use crate::document::{Faults, Text};
-use crate::envelope::Forms;
+use crate::envelope::{Forms, KeyedBy};
 use crate::failure::{Failure, Outcome};
 use crate::pipeline::OnReject;
 use crate::source::{Start, Tls};
@@ -112,10 +112,13 @@ pub struct TopicConfig {
     /// `host:port`; never empty.
     pub brokers: Vec<String>,
     pub name: String,
+    pub key: KeyedBy,
     /// Of a topic that is made; one that is there keeps its own.
     pub partitions: u32,
     /// Copies of a topic that is made; none: the broker's default.
     pub replication: Option<u16>,
+    /// This process in the group of those that apply, the same again after a restart.
+    pub member: Option<String>,
     pub compression: &'static str,
     /// How values are written where there is a choice.
     pub forms: Forms,

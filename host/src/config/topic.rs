@@ -2,7 +2,7 @@
 
 use super::{TopicConfig, defaults, sections};
 use crate::document::{Fault, Faults, Keys, NodeValue, OneText, Table, Text};
-use crate::envelope::{Decimals, Forms, Times};
+use crate::envelope::{Decimals, Forms, KeyedBy, Times};
 use crate::source::declared;
 use crate::topic;
 
@@ -10,16 +10,22 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
     keys.require("brokers", "brokers = \"127.0.0.1:9092\"");
     let brokers = brokers(&mut keys);
     let name = name(&mut keys);
-    if let Some((word, node)) = keys.word("key", &["entity", "primary-key"])
-        && word != "entity"
-    {
-        let help = "write key = \"entity\", which is also what happens without it";
-        sections::not_built(&mut keys, node.span.clone(), "key = \"primary-key\"", help);
-    }
+    let by_primary_key = keys.word("key", &["entity", "primary-key"]).is_some_and(|(word, _)| word == "primary-key");
+    let key = match (keys.boolean("tombstones"), by_primary_key) {
+        (Some((true, node)), false) => {
+            let fault = Fault::new(node.span.clone(), "`tombstones` of [topic] without key = \"primary-key\"");
+            keys.faults
+                .push(fault.help("a tombstone says that a key's row is gone; an entity's key stands for many rows"));
+            KeyedBy::Entity
+        }
+        (_, false) => KeyedBy::Entity,
+        (tombstones, true) => KeyedBy::PrimaryKey { tombstones: tombstones.is_some_and(|(tombstones, _)| tombstones) },
+    };
     let mut partitions = defaults::TOPIC_PARTITIONS;
     sections::count(&mut keys, "partitions", 1..=10_000, &mut partitions);
     let mut replication = 0;
     sections::count(&mut keys, "replication", 1..=100, &mut replication);
+    let member = member(&mut keys);
     let compression = keys.word("compression", &["lz4", "none", "gzip", "snappy", "zstd"]);
     let mut columns = Vec::new();
     if let Some(table) = keys.table("columns") {
@@ -40,8 +46,10 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
     Some(TopicConfig {
         brokers: brokers?,
         name: name?,
+        key,
         partitions: partitions as u32,
         replication: (replication > 0).then_some(replication as u16),
+        member,
         compression: compression.map_or(defaults::TOPIC_COMPRESSION, |(word, _)| word),
         forms,
         columns,
@@ -93,6 +101,18 @@ pub fn loses_nothing(topic: &TopicConfig, section: &Table, faults: &mut Faults) 
             faults.push(fault.help(format!("remove `{key}`, or see docs/topic.md for the others")));
         }
     }
+}
+
+fn member(keys: &mut Keys<'_, '_>) -> Option<String> {
+    let (text, node) = keys.text("member")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=128).contains(&text.value.len()) && text.value.bytes().all(plain) {
+        return Some(text.value.clone());
+    }
+    let fault = Fault::new(node.span.clone(), format!("`member` of [topic] cannot be {text:?}"))
+        .help("1 to 128 letters, digits, `.`, `_` and `-`, another for each process: member = \"${env:HOSTNAME}\"");
+    keys.faults.push(fault);
+    None
 }
 
 /// As Kafka's `Topic.validate` has it, with room for the side topics' suffixes.

@@ -39,6 +39,9 @@ pub struct StatusAnswer {
     pub changes_per_second: u64,
     /// Age of the last source transaction when its history was committed; none where the source does not say.
     pub lag_ms: Option<i64>,
+    /// Events that wait: of a topic, messages that are not in the history yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_events: Option<u64>,
     /// Of a process with both halves of a topic; all above is then of the apply half.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureAnswer>,

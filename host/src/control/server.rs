@@ -167,7 +167,8 @@ async fn status(State(control): Held) -> Response {
 
 impl Control {
     fn answer(&self) -> StatusAnswer {
-        let Status { summary, position, version, previous, paused, quarantined, .. } = self.status.borrow().clone();
+        let Status { summary, position, version, previous, paused, quarantined, lag_events, .. } =
+            self.status.borrow().clone();
         let source = match self.source.borrow().clone() {
             SourceState::Connected(about) => SourceAnswer { connected: true, about },
             SourceState::Away(about) => SourceAnswer { connected: false, about },
@@ -199,6 +200,7 @@ impl Control {
             },
             changes_per_second: self.metrics.rate(),
             lag_ms: self.metrics.lag_ms(),
+            lag_events,
             capture: self.capture.as_ref().map(CaptureHalf::answer),
         }
     }

@@ -207,6 +207,14 @@ impl<'a, 'f> Keys<'a, 'f> {
         None
     }
 
+    pub fn boolean(&mut self, key: &'static str) -> Option<(bool, &'a Node)> {
+        let node = self.get(key)?;
+        match node.value {
+            NodeValue::Boolean(flag) => Some((flag, node)),
+            _ => self.wrong_type(key, node, "true or false"),
+        }
+    }
+
     pub fn wrong_type<T>(&mut self, key: &str, node: &Node, wanted: &str) -> Option<T> {
         let message = format!("`{key}` of {} is {wanted}, not {}", self.place, node.value.kind());
         self.faults.push(Fault::new(node.span.clone(), message).label(format!("expected {wanted}")));

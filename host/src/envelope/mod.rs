@@ -24,9 +24,23 @@ pub use events::{Events, Origin};
 pub use file::FileError;
 pub use value::{Decimals, Forms, Times};
 
+/// By what messages are keyed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyedBy {
+    /// The rule's entity key: a change that moves a row between entities has an event under either.
+    #[default]
+    Entity,
+    /// The row, as Debezium does it; none where the table has no primary key.
+    PrimaryKey {
+        /// Whether a delete is followed by a message without a value, by which a compacted copy forgets the row.
+        tombstones: bool,
+    },
+}
+
 /// Writes events.
 pub struct Envelope {
     forms: Forms,
+    keyed_by: KeyedBy,
     /// Whose wall clock TIMESTAMP columns and commit times show. In a zone with summer time the hour that is there twice
     /// cannot be told apart: it is taken for the first one.
     zone: Zone,
@@ -44,7 +58,8 @@ pub struct Envelope {
 pub struct Event<'a> {
     /// Position in [`Batch::tables`].
     pub table: u32,
-    /// The entity; none where the change has none.
+    pub op: Op,
+    /// The entity, or the row; none where the change has none.
     pub key: Option<&'a [u8]>,
     pub value: &'a [u8],
     pub moved: Moved,
@@ -89,7 +104,13 @@ impl Envelope {
         origin.extend(env!("CARGO_PKG_VERSION").as_bytes());
         origin.extend(br#"","connector":"mysql","name":"#);
         value::json(&mut origin, name);
-        Envelope { forms, zone, origin, tables: Vec::new(), value: Vec::new(), key: Vec::new() }
+        let keyed_by = KeyedBy::default();
+        Envelope { forms, keyed_by, zone, origin, tables: Vec::new(), value: Vec::new(), key: Vec::new() }
+    }
+
+    /// With other keys than the entities'.
+    pub fn keyed_by(self, keyed_by: KeyedBy) -> Self {
+        Envelope { keyed_by, ..self }
     }
 
     /// Appends a batch's events, a line each; see [`Envelope::events`].
@@ -116,8 +137,8 @@ impl Envelope {
         })
     }
 
-    /// Gives a batch's events, each under the key of its entity as the plan says; of a change that moves a row between
-    /// entities one under either key. Without a plan there is no change.
+    /// Gives a batch's events, each under its key; of a change that moves a row between entities one under either entity's.
+    /// Without a plan there is no change.
     ///
     /// # Errors
     /// A value cannot be written, or `take` fails: no further event is given.
@@ -139,9 +160,12 @@ impl Envelope {
             }
             // Before the keys are compared: what is not decoded is equal to everything.
             self.write_value(batch, change, &log, now_ns).map_err(Unwritten::Value)?;
-            let Envelope { tables, value, key, zone, .. } = self;
+            let Envelope { tables, value, key, zone, keyed_by, .. } = self;
             let table = &tables[change.table as usize];
-            let columns = &plan.tables[change.table as usize].entity_key;
+            let columns = match keyed_by {
+                KeyedBy::Entity => &plan.tables[change.table as usize].entity_key,
+                KeyedBy::PrimaryKey { .. } => &table.schema.primary_key,
+            };
             let mut event = |row: Option<Row<'_>>, moved| {
                 written.events += 1;
                 written.moves += u64::from(moved == Moved::Leaves);
@@ -151,9 +175,14 @@ impl Envelope {
                         Unwritten::Value(unwritable(batch, change, "key", &table.schema.fields[column], flaw))
                     })?;
                 }
-                take(&Event { table: change.table, key: row.is_some().then_some(key), value, moved })
-                    .map_err(Unwritten::Taker)
+                let key = row.is_some().then_some(key.as_slice());
+                take(&Event { table: change.table, op: change.op, key, value, moved }).map_err(Unwritten::Taker)
             };
+            if *keyed_by != KeyedBy::Entity {
+                let row = batch.after(change).or(batch.before(change)).filter(|_| !columns.is_empty());
+                event(row, Moved::Stays)?;
+                continue;
+            }
             match groups::entities(batch, change, columns) {
                 Ok(seen) => seen.into_iter().flatten().try_for_each(|(row, moved)| event(Some(row), moved))?,
                 Err(other_side) => event(other_side, Moved::Stays)?,

@@ -105,6 +105,7 @@ impl Slot {
             plan: self.plan.clone(),
             paused,
             quarantined: 0,
+            lag_events: None,
         }
     }
 

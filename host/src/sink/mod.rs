@@ -12,7 +12,7 @@ use crate::rows::{Row, Rows};
 
 pub use memory::{Memory, Owned};
 pub use overlay::Overlay;
-pub use sqlite::{Chain, DeadLetters, Kept, LaneOf, Reader, Settled, Snapshot, Sqlite, read_entries};
+pub use sqlite::{Chain, DeadLetters, Kept, LaneOf, Reader, Settled, Snapshot, Sqlite, lanes, read_entries};
 
 /// Keeps history rows, the checkpoint and the ledger; they move together or not at all.
 ///

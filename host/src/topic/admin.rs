@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaRespErr;
 use tracing::info;
 
-use super::client::{Told, TopicSettings};
+use super::client::{Isolation, Told, TopicSettings};
 use super::{PATIENCE, TopicError};
 
 /// A topic as it has to be.
@@ -26,12 +28,47 @@ const CHANGES: &[(&str, &str)] = &[("cleanup.policy", "delete")];
 const SIDE: &[(&str, &str)] =
     &[("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.1")];
 
+/// Makes topics and asks for their settings; what it is asked first is asked by a client that tells why nobody answers.
+pub(super) struct Admin {
+    pub client: AdminClient<Told>,
+    looking: BaseConsumer<Told>,
+}
+
+/// How long a client that got no answer may take to say why.
+const SAY_MAX: Duration = Duration::from_millis(500);
+
+impl Admin {
+    /// # Errors
+    /// The settings make no client.
+    pub fn new(settings: &TopicSettings) -> Result<Self, TopicError> {
+        let client = settings.create(&settings.admin())?;
+        Ok(Admin { client, looking: settings.create(&settings.reader(Isolation::Committed))? })
+    }
+
+    /// Of one topic, or of all.
+    ///
+    /// # Errors
+    /// Nobody answers, with what the client says of it.
+    pub fn metadata(&self, settings: &TopicSettings, topic: Option<&str>) -> Result<Metadata, TopicError> {
+        self.looking.fetch_metadata(topic, PATIENCE).map_err(|error| {
+            let failed = Instant::now();
+            // What went wrong lies in a queue.
+            while self.looking.context().said().is_none() && failed.elapsed() < SAY_MAX {
+                let _ = self.looking.poll(Duration::from_millis(10));
+            }
+            let what =
+                topic.map_or("nobody answers".to_owned(), |topic| format!("topic {topic} could not be looked at"));
+            settings.unreached(&what, &error, self.looking.context())
+        })
+    }
+}
+
 /// Sees to both topics; gives how many partitions the change topic has.
 ///
 /// # Errors
 /// The broker cannot be reached, a topic can neither be found nor made, or it has settings that lose records.
 pub(super) async fn see_to(settings: &TopicSettings) -> Result<u32, TopicError> {
-    let admin: AdminClient<Told> = settings.create(&settings.admin())?;
+    let admin = Admin::new(settings)?;
     let side = settings.side();
     let changes = Wanted { name: &settings.name, partitions: settings.partitions, settings: CHANGES, compacted: false };
     let checkpoints = Wanted { name: &side, partitions: 1, settings: SIDE, compacted: true };
@@ -48,12 +85,38 @@ pub(super) async fn see_to(settings: &TopicSettings) -> Result<u32, TopicError> 
     Ok(partitions)
 }
 
+/// Looks at a change topic that is there; gives how many partitions it has.
+///
+/// # Errors
+/// As [`see_to`]; nothing is made.
+pub(super) async fn see_changes(settings: &TopicSettings) -> Result<u32, TopicError> {
+    see(settings, &settings.name, false).await
+}
+
+/// Looks at a side topic that is there.
+///
+/// # Errors
+/// As [`see_to`]; nothing is made.
+pub(super) async fn see_side(settings: &TopicSettings) -> Result<(), TopicError> {
+    see(settings, &settings.side(), true).await.map(drop)
+}
+
+async fn see(settings: &TopicSettings, name: &str, compacted: bool) -> Result<u32, TopicError> {
+    let admin = Admin::new(settings)?;
+    let wanted = Wanted { name, partitions: 0, settings: &[], compacted };
+    let Some(partitions) = count(&admin, settings, name)? else {
+        return Err(TopicError::Unfit(format!("there is no topic {name} at {}", settings.address())));
+    };
+    check(&admin, settings, &wanted, partitions).await?;
+    Ok(partitions)
+}
+
 /// Looks at a topic that others write; gives how many partitions it has.
 ///
 /// # Errors
 /// The broker cannot be reached, there is no such topic, or it is compacted.
 pub(super) async fn see_foreign(settings: &TopicSettings) -> Result<u32, TopicError> {
-    let admin: AdminClient<Told> = settings.create(&settings.admin())?;
+    let admin = Admin::new(settings)?;
     let changes = Wanted { name: &settings.name, partitions: 0, settings: &[], compacted: false };
     let Some(partitions) = count(&admin, settings, changes.name)? else {
         return Err(TopicError::Unfit(format!(
@@ -67,12 +130,10 @@ pub(super) async fn see_foreign(settings: &TopicSettings) -> Result<u32, TopicEr
 }
 
 /// How many partitions a topic has, each with a leader; none where there is no such topic.
-fn count(admin: &AdminClient<Told>, settings: &TopicSettings, name: &str) -> Result<Option<u32>, TopicError> {
+fn count(admin: &Admin, settings: &TopicSettings, name: &str) -> Result<Option<u32>, TopicError> {
     let begun = Instant::now();
     loop {
-        let metadata = admin.inner().fetch_metadata(Some(name), PATIENCE).map_err(|error| {
-            settings.unreached(&format!("topic {name} could not be looked at"), &error, admin.inner().context())
-        })?;
+        let metadata = admin.metadata(settings, Some(name))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
         let partitions = topic.partitions();
         match topic.error() {
@@ -102,14 +163,14 @@ fn count(admin: &AdminClient<Told>, settings: &TopicSettings, name: &str) -> Res
     }
 }
 
-async fn make(admin: &AdminClient<Told>, settings: &TopicSettings, wanted: &Wanted<'_>) -> Result<u32, TopicError> {
+async fn make(admin: &Admin, settings: &TopicSettings, wanted: &Wanted<'_>) -> Result<u32, TopicError> {
     let replication = settings.replication.map_or(-1, i32::from);
     let topic = NewTopic::new(wanted.name, wanted.partitions as i32, TopicReplication::Fixed(replication));
     let topic = wanted.settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
     let what = format!("topic {} could not be made", wanted.name);
-    let made = admin.create_topics([&topic], &options).await;
-    let made = made.map_err(|error| settings.unreached(&what, &error, admin.inner().context()))?;
+    let made = admin.client.create_topics([&topic], &options).await;
+    let made = made.map_err(|error| settings.unreached(&what, &error, admin.looking.context()))?;
     match made.into_iter().next() {
         // Another process was quicker.
         None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
@@ -143,7 +204,7 @@ async fn make(admin: &AdminClient<Told>, settings: &TopicSettings, wanted: &Want
 }
 
 async fn check(
-    admin: &AdminClient<Told>,
+    admin: &Admin,
     settings: &TopicSettings,
     wanted: &Wanted<'_>,
     partitions: u32,
@@ -151,8 +212,8 @@ async fn check(
     let Wanted { name, compacted, .. } = wanted;
     let options = AdminOptions::new().request_timeout(Some(PATIENCE));
     let what = format!("the settings of topic {name} could not be read");
-    let described = admin.describe_configs([&ResourceSpecifier::Topic(name)], &options).await;
-    let described = described.map_err(|error| settings.unreached(&what, &error, admin.inner().context()))?;
+    let described = admin.client.describe_configs([&ResourceSpecifier::Topic(name)], &options).await;
+    let described = described.map_err(|error| settings.unreached(&what, &error, admin.looking.context()))?;
     let resource = match described.into_iter().next() {
         Some(Ok(resource)) => resource,
         Some(Err(code)) => {

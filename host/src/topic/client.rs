@@ -11,7 +11,7 @@ use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use tracing::{debug, info, warn};
 
 use super::{PATIENCE, TopicError};
-use crate::envelope::Forms;
+use crate::envelope::{Forms, KeyedBy};
 
 /// What a pipeline's topic is and how it is reached.
 #[derive(Clone, Debug)]
@@ -22,10 +22,14 @@ pub struct TopicSettings {
     pub name: String,
     /// The pipeline's name: names the clients and the transactions.
     pub pipeline: String,
+    /// Of messages that are written here.
+    pub key: KeyedBy,
     /// How many partitions a topic gets that is made here.
     pub partitions: u32,
     /// Copies of each partition of a topic that is made here; none: as many as the broker's default says.
     pub replication: Option<u16>,
+    /// A member that restarts within its session keeps its partitions; none: each start is another member.
+    pub member: Option<String>,
     /// `none`, `gzip`, `snappy`, `lz4`, `zstd`.
     pub compression: &'static str,
     /// Of values, where there is a choice.
@@ -35,7 +39,7 @@ pub struct TopicSettings {
 }
 
 /// What nobody else sets: order, atomicity and what counts as read hang on them, or a key of `[topic]` says it.
-const OURS: [&str; 28] = [
+const OURS: [&str; 29] = [
     "acks",
     "allow.auto.create.topics",
     "auto.commit.enable",
@@ -62,6 +66,7 @@ const OURS: [&str; 28] = [
     "partitioner",
     "request.required.acks",
     "retries",
+    "statistics.interval.ms",
     "transaction.timeout.ms",
     "transactional.id",
 ];
@@ -146,7 +151,14 @@ impl TopicSettings {
     /// A member of the pipeline's group.
     pub(super) fn member(&self) -> ClientConfig {
         let mut config = self.reader(Isolation::Committed);
-        config.set("group.id", &self.pipeline).set("fetch.wait.max.ms", "100");
+        config
+            .set("group.id", &self.pipeline)
+            .set("fetch.wait.max.ms", "100")
+            // Where partitions end, for the lag.
+            .set("statistics.interval.ms", "1000");
+        if let Some(member) = &self.member {
+            config.set("group.instance.id", format!("{}.{member}", self.pipeline));
+        }
         // Each lane holds some more. Where a queue was full, the client looks again after so long only.
         for (name, value) in [("queued.max.messages.kbytes", "16384"), ("fetch.queue.backoff.ms", "5")] {
             if self.librdkafka.iter().all(|(set, _)| set != name) {

@@ -205,7 +205,7 @@ impl Look<'_> {
     }
 }
 
-fn sequence_of(message: &BorrowedMessage<'_>) -> Option<Sequence> {
+pub(super) fn sequence_of(message: &BorrowedMessage<'_>) -> Option<Sequence> {
     let headers = message.headers()?;
     let header = headers.iter().find(|header| header.key == SEQUENCE_HEADER)?;
     std::str::from_utf8(header.value?).ok()?.parse().ok()

@@ -7,6 +7,9 @@ use super::TopicError;
 /// The key of the checkpoint's records.
 pub const CHECKPOINT_KEY: &str = "checkpoint";
 
+/// What a checkpoint has for the columns where each table's messages are keyed by its primary key.
+pub const BY_PRIMARY_KEY: &str = "(primary key)";
+
 /// How the keys of schemas begin; the hash follows that their messages name.
 pub const SCHEMA_KEY: &str = "schema:";
 
@@ -22,7 +25,7 @@ pub struct Checkpoint {
     pub source: String,
     /// Where the source goes on; only it reads this.
     pub position: String,
-    /// The columns that messages are keyed by: `owner_id`. Empty before the first message.
+    /// The columns that messages are keyed by: `owner_id`; or [`BY_PRIMARY_KEY`]. Empty before the first message.
     pub key: String,
     pub epoch: u64,
     /// The last sequence of this epoch in each partition, 0 where it has none. As many as the topic has partitions.

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::statistics::{Statistics, Topic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Message as _};
@@ -19,16 +20,16 @@ use tracing::{debug, info, warn};
 
 use super::client::{Told, TopicSettings};
 use super::lane::{Feed, Lane, Last, Message, Messages, Of, Reached};
-use super::schemas::Schemas;
+use super::schemas::{Order, Schemas};
 use super::sequence::{MOVE_HEADER, SCHEMA_HEADER, SEQUENCE_HEADER};
 use super::{TopicError, admin, foreign};
 use crate::civil::Zone;
 use crate::envelope::read::{Foreign, ForeignSettings, Reader};
-use crate::event::{Position, Sides};
+use crate::event::{EntityKey, Position, Sides};
 
 /// Bytes of messages that wait in a lane's feed before it is paused, and below which it goes on.
-const WAITING_MAX: usize = 16 << 20;
-const WAITING_FEW: usize = 4 << 20;
+const WAITING_MAX: usize = 4 << 20;
+const WAITING_FEW: usize = 1 << 20;
 
 /// How long a poll waits for a message before paused lanes are looked at again.
 const POLL: Duration = Duration::from_millis(20);
@@ -55,6 +56,9 @@ pub trait Lanes: Send + Sync {
 
     /// How far each is that runs.
     fn positions(&self) -> Vec<(u32, Position)>;
+
+    /// So many messages of their partitions are not done; about once a second.
+    fn lag(&self, n_messages: u64);
 }
 
 /// How a lane ends.
@@ -77,6 +81,8 @@ pub struct LaneSettings {
     pub to_end: bool,
     /// What is known of a topic that others write.
     pub foreign: Option<ForeignSettings>,
+    /// By which columns the rule tells entities: a topic of several partitions has to be keyed by them.
+    pub entity_key: EntityKey,
 }
 
 /// A member of the group, until it is dropped.
@@ -102,7 +108,7 @@ impl Group {
             Some(foreign) => foreign::see_to(settings, foreign).await?,
         };
         let to_end = lane_settings.to_end;
-        let assigned = Assigned {
+        let assigned = Arc::new(Assigned {
             told: Told::default(),
             topic: settings.name.as_str().into(),
             partitions,
@@ -112,26 +118,54 @@ impl Group {
             fed: Mutex::default(),
             failed: Mutex::default(),
             has_lanes: AtomicBool::new(false),
-        };
-        let consumer: BaseConsumer<Assigned> = settings.create_with(&settings.member(), assigned)?;
-        consumer
-            .subscribe(&[&settings.name])
-            .map_err(|error| TopicError::Unfit(format!("topic {} cannot be read: {error}", settings.name)))?;
+        });
+        let mut member = Member::join(settings, &assigned)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, settings) = (stop.clone(), settings.clone());
         let thread = thread::spawn(move || {
-            let polled = poll(&settings, &consumer, &stopped);
-            // Its lanes end before it leaves the group.
-            let how = if polled.is_ok() && to_end && !stopped.load(Ordering::Relaxed) {
-                Ending::Through
-            } else {
-                Ending::Now
+            let polled = loop {
+                let polled = poll(&settings, &member, &stopped);
+                // Its lanes end before it leaves the group.
+                let is_through = matches!(polled, Ok(Polled::Ended)) && to_end && !stopped.load(Ordering::Relaxed);
+                assigned.end_all(if is_through { Ending::Through } else { Ending::Now });
+                drop(member);
+                match polled {
+                    Ok(Polled::Ended) => break Ok(()),
+                    Err(error) => break Err(error),
+                    // As a new member: whatever is assigned then goes on where the history is by then.
+                    Ok(Polled::Fenced) => info!(topic = &*assigned.topic, "joining the group again"),
+                }
+                member = match Member::join(&settings, &assigned) {
+                    Ok(member) => member,
+                    Err(error) => break Err(error),
+                };
             };
-            consumer.context().end_all(how);
-            drop(consumer);
             ended(polled);
         });
         Ok(Group { stop, thread: Some(thread) })
+    }
+}
+
+type Consumer = BaseConsumer<Member>;
+
+/// How polling ends.
+enum Polled {
+    /// It was told to, or its partitions have ended.
+    Ended,
+    /// A lane was kept from writing.
+    Fenced,
+}
+
+/// One stay in the group: what the client calls back.
+struct Member(Arc<Assigned>);
+
+impl Member {
+    fn join(settings: &TopicSettings, assigned: &Arc<Assigned>) -> Result<Consumer, TopicError> {
+        let consumer: Consumer = settings.create_with(&settings.member(), Member(assigned.clone()))?;
+        consumer
+            .subscribe(&[&settings.name])
+            .map_err(|error| TopicError::Unfit(format!("topic {} cannot be read: {error}", settings.name)))?;
+        Ok(consumer)
     }
 }
 
@@ -145,15 +179,17 @@ impl Drop for Group {
     }
 }
 
-fn poll(settings: &TopicSettings, consumer: &BaseConsumer<Assigned>, stop: &AtomicBool) -> Result<(), TopicError> {
-    let context = consumer.context();
+fn poll(settings: &TopicSettings, consumer: &Consumer, stop: &AtomicBool) -> Result<Polled, TopicError> {
+    let context = &*consumer.context().0;
     let to_end = context.settings.to_end;
     let mut said = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         match consumer.poll(POLL) {
             Some(Ok(message)) => context.feed(consumer, &message),
             Some(Err(KafkaError::PartitionEOF(partition))) if to_end => drop(context.fed().remove(&(partition as u32))),
-            Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                context.fed().entry(partition as u32).and_modify(|lane| lane.is_at_end = true);
+            }
             Some(Err(error)) => check(settings, context, &error)?,
             None => {}
         }
@@ -161,7 +197,7 @@ fn poll(settings: &TopicSettings, consumer: &BaseConsumer<Assigned>, stop: &Atom
             return Err(error);
         }
         if context.lanes.was_fenced() {
-            rejoin(consumer)?;
+            return Ok(Polled::Fenced);
         }
         context.resume(consumer);
         if said.elapsed() > SAY_OFFSETS {
@@ -172,18 +208,7 @@ fn poll(settings: &TopicSettings, consumer: &BaseConsumer<Assigned>, stop: &Atom
             break;
         }
     }
-    Ok(())
-}
-
-/// Leaves and joins again: whatever is assigned then goes on where the history is by then.
-fn rejoin(consumer: &BaseConsumer<Assigned>) -> Result<(), TopicError> {
-    let context = consumer.context();
-    info!(topic = &*context.topic, "joining the group again");
-    context.end_all(Ending::Now);
-    consumer.unsubscribe();
-    consumer
-        .subscribe(&[&context.topic])
-        .map_err(|error| TopicError::Unfit(format!("topic {} cannot be read: {error}", context.topic)))
+    Ok(Polled::Ended)
 }
 
 /// Whether an error of the consumer ends it.
@@ -214,8 +239,8 @@ fn check(settings: &TopicSettings, context: &Assigned, error: &KafkaError) -> Re
 }
 
 /// For who looks at the group's lag: nobody here reads them back.
-fn say_offsets(consumer: &BaseConsumer<Assigned>) {
-    let context = consumer.context();
+fn say_offsets(consumer: &Consumer) {
+    let context = &*consumer.context().0;
     let mut list = TopicPartitionList::new();
     for (partition, Position(text)) in context.lanes.positions() {
         if let Ok(Reached { offset, .. }) = text.parse::<Reached>() {
@@ -246,6 +271,10 @@ struct Assigned {
 struct Fed {
     feed: Feed,
     is_paused: bool,
+    /// The offset behind the last message that it was fed.
+    next: u64,
+    /// No message lies behind that.
+    is_at_end: bool,
     /// Of the last message: most have the same.
     schema: Option<Arc<str>>,
 }
@@ -255,11 +284,12 @@ impl Assigned {
         self.fed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn feed(&self, consumer: &BaseConsumer<Assigned>, message: &BorrowedMessage<'_>) {
+    fn feed(&self, consumer: &Consumer, message: &BorrowedMessage<'_>) {
         let partition = message.partition() as u32;
         let mut fed = self.fed();
         // One that is no longer ours, or has ended.
         let Some(lane) = fed.get_mut(&partition) else { return };
+        (lane.next, lane.is_at_end) = (message.offset() as u64 + 1, false);
         let message = taken(message, &mut lane.schema, self.settings.foreign.is_some());
         let bytes = message.bytes();
         let waiting = lane.feed.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -273,7 +303,7 @@ impl Assigned {
         }
     }
 
-    fn resume(&self, consumer: &BaseConsumer<Assigned>) {
+    fn resume(&self, consumer: &Consumer) {
         for (partition, lane) in self.fed().iter_mut().filter(|(_, lane)| lane.is_paused) {
             if lane.feed.waiting.load(Ordering::Relaxed) < WAITING_FEW {
                 lane.is_paused = consumer.resume(&self.list([*partition])).is_err();
@@ -296,7 +326,8 @@ impl Assigned {
         let partitions: Vec<u32> = list.elements().iter().map(|element| element.partition() as u32).collect();
         for partition in partitions {
             let start = self.lanes.begin(partition)?;
-            let LaneSettings { zone, batch_changes_max, batch_bytes_max, foreign, .. } = self.settings.clone();
+            let LaneSettings { zone, batch_changes_max, batch_bytes_max, foreign, entity_key, .. } =
+                self.settings.clone();
             let reached = match &start {
                 Some(Position(text)) => text.parse::<Reached>().map_err(TopicError::Stop)?,
                 None if foreign.is_some() => Reached { offset: 0, last: Last::From(None) },
@@ -304,7 +335,10 @@ impl Assigned {
             };
             let messages = match foreign {
                 Some(foreign) => Messages::Foreign(Foreign::new(foreign, self.partitions)),
-                None => Messages::Ours(self.schemas.clone()),
+                None => {
+                    let order = Order { entity_key, partitions: self.partitions };
+                    Messages::Ours(self.schemas.clone(), Arc::new(order))
+                }
             };
             let offset = reached.offset;
             let of = Of {
@@ -316,7 +350,8 @@ impl Assigned {
                 batch_bytes_max,
             };
             let (lane, feed) = Lane::new(of, reached);
-            self.fed().insert(partition, Fed { feed, is_paused: false, schema: None });
+            let fed = Fed { feed, is_paused: false, next: offset, is_at_end: false, schema: None };
+            self.fed().insert(partition, fed);
             self.has_lanes.store(true, Ordering::Relaxed);
             info!(topic = &*self.topic, partition, offset, "a partition is assigned");
             self.lanes.run(partition, lane);
@@ -331,6 +366,29 @@ impl Assigned {
         self.fed().clear();
         self.has_lanes.store(false, Ordering::Relaxed);
         self.lanes.end(how);
+    }
+
+    /// Messages that are not done. Offsets of marks that end transactions are counted as messages as long as a lane is not at
+    /// its partition's end.
+    fn behind(&self, of_topic: &Topic) -> u64 {
+        let reached: HashMap<u32, u64> = self
+            .lanes
+            .positions()
+            .into_iter()
+            .filter_map(|(partition, Position(text))| Some((partition, text.parse::<Reached>().ok()?.offset)))
+            .collect();
+        let behind = |(partition, lane): (&u32, &Fed)| {
+            let Some(told) = of_topic.partitions.get(&(*partition as i32)) else { return 0 };
+            let done = reached.get(partition).copied().unwrap_or(0);
+            // What lies in an open transaction is behind too: one that is never ended must not look like nothing.
+            let end = if lane.is_at_end && told.hi_offset == told.ls_offset {
+                lane.next
+            } else {
+                told.hi_offset.max(0) as u64
+            };
+            end.saturating_sub(done)
+        };
+        self.fed().iter().map(behind).sum()
     }
 
     fn fail(&self, error: TopicError) {
@@ -360,30 +418,36 @@ fn taken(message: &BorrowedMessage<'_>, last_schema: &mut Option<Arc<str>>, with
     Message { offset, key, value, sequence, schema, sides }
 }
 
-impl ClientContext for Assigned {
+impl ClientContext for Member {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        self.told.log(level, facility, message);
+        self.0.told.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.told.error(error, reason);
+        self.0.told.error(error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        if let Some(topic) = statistics.topics.get(&*self.0.topic) {
+            self.0.lanes.lag(self.0.behind(topic));
+        }
     }
 }
 
-impl ConsumerContext for Assigned {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+impl ConsumerContext for Member {
+    fn rebalance(&self, consumer: &Consumer, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let done = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => match self.assign(list) {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => match self.0.assign(list) {
                 Ok(()) => consumer.assign(list),
                 Err(error) => {
-                    self.fail(error);
+                    self.0.fail(error);
                     consumer.unassign()
                 }
             },
             _ => {
                 let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
-                info!(topic = &*self.topic, ?partitions, "partitions are given away");
-                self.end_all(Ending::Now);
+                info!(topic = &*self.0.topic, ?partitions, "partitions are given away");
+                self.0.end_all(Ending::Now);
                 consumer.unassign()
             }
         };

@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::TopicError;
-use super::schemas::Schemas;
+use super::schemas::{Order, Schemas};
 use super::sequence::{SEQUENCE_HEADER, Sequence};
-use crate::envelope::read::{Foreign, Look, Origin, Place, ReadError, Reader, Record};
+use crate::envelope::read::{Foreign, Look, Origin, Place, ReadError, Reader, Record, schema};
 use crate::event::{Batch, Position, Sides, Transaction};
 use crate::source::{Source, SourceError};
 
@@ -107,7 +107,7 @@ impl FromStr for Reached {
 
 /// Who writes the messages, and how a table's schema is found.
 pub(super) enum Messages {
-    Ours(Arc<Schemas>),
+    Ours(Arc<Schemas>, Arc<Order>),
     Foreign(Foreign),
 }
 
@@ -136,6 +136,8 @@ pub struct Lane {
     reached: Reached,
     /// Begins the next batch.
     held: Option<Placed>,
+    /// Comes behind the batch that was handed out.
+    failed: Option<SourceError>,
     log: Arc<str>,
 }
 
@@ -145,25 +147,22 @@ impl Lane {
         let waiting = Arc::new(AtomicUsize::new(0));
         let feed = Feed { messages: sender, waiting: waiting.clone() };
         let log = format!("topic {}, partition {}, offset", of.topic, of.partition).into();
-        (Lane { of, messages, waiting, reached, held: None, log }, feed)
+        (Lane { of, messages, waiting, reached, held: None, failed: None, log }, feed)
     }
 
-    /// Whether this message is a repeat by its number; a gap before it is an error.
-    fn is_repeat(&mut self, message: &Message) -> Result<bool, SourceError> {
-        let Last::Numbered { epoch: last_epoch, number: last } = self.reached.last else { return Ok(false) };
+    /// What is kept of this message once it is taken; none of a repeat by its number. A gap before it is an error.
+    fn follows(&self, message: &Message) -> Result<Option<Last>, SourceError> {
+        let Last::Numbered { epoch: last_epoch, number: last } = self.reached.last else {
+            return Ok(Some(self.reached.last.clone()));
+        };
         let Of { topic, partition, .. } = &self.of;
         let place = Place { topic, partition: *partition, offset: message.offset };
-        let Some(sequence) = &message.sequence else {
-            return Err(SourceError::Stop(format!(
-                "{place}: a message without the header {SEQUENCE_HEADER}: somebody else writes this topic, and its order cannot be \
-                 told. End that, and name another [topic] name"
-            )));
-        };
+        let Some(sequence) = &message.sequence else { return Err(not_ours(place)) };
         let sequence = sequence.as_ref().map_err(|wrong| SourceError::Stop(format!("{place}: {wrong}")))?;
         let &Sequence { epoch, number, previous } = sequence;
         if epoch == last_epoch && number <= last {
             debug!("{place}: a repeat of number {number} in epoch {epoch} is passed over");
-            return Ok(true);
+            return Ok(None);
         }
         let wanted = if epoch == last_epoch { last } else { 0 };
         if epoch < last_epoch || previous != wanted {
@@ -173,21 +172,38 @@ impl Lane {
                  new topic"
             )));
         }
-        self.reached.last = Last::Numbered { epoch, number };
-        Ok(false)
+        Ok(Some(Last::Numbered { epoch, number }))
     }
 }
 
 #[async_trait::async_trait]
 impl Source for Lane {
     async fn next(&mut self) -> Result<Option<(Batch, Position)>, SourceError> {
-        let mut batch: Option<Batch> = None;
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
+        }
+        let mut batch = None;
+        match self.fill(&mut batch).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            // What came before it is good.
+            Err(error) if batch.is_some() => self.failed = Some(error),
+            Err(error) => return Err(error),
+        }
+        let batch = batch.unwrap_or_else(|| self.of.reader.batch());
+        Ok(Some((batch, Position(self.reached.to_string()))))
+    }
+}
+
+impl Lane {
+    /// Takes messages until the batch is full, or none waits; false where nobody feeds it any more.
+    async fn fill(&mut self, batch: &mut Option<Batch>) -> Result<bool, SourceError> {
         loop {
-            let placed = match (self.held.take(), &batch) {
+            let placed = match (self.held.take(), &*batch) {
                 (Some(placed), _) => placed,
                 (None, None) => match self.messages.recv().await {
                     Some(message) => self.place(message)?,
-                    None => return Ok(None),
+                    None => return Ok(false),
                 },
                 (None, Some(_)) => match self.messages.try_recv() {
                     Ok(message) => self.place(message)?,
@@ -199,21 +215,18 @@ impl Source for Lane {
                     self.held = Some(placed);
                     break;
                 }
+                *batch = None;
                 self.turn_to(&placed.schema, placed.message.offset).await?;
-                batch = None;
             }
             self.waiting.fetch_sub(placed.message.bytes(), Ordering::Relaxed);
-            self.take(&placed, &mut batch)?;
+            self.take(&placed, batch)?;
             if batch.as_ref().is_some_and(|batch| self.is_full(batch)) {
                 break;
             }
         }
-        let batch = batch.unwrap_or_else(|| self.of.reader.batch());
-        Ok(Some((batch, Position(self.reached.to_string()))))
+        Ok(true)
     }
-}
 
-impl Lane {
     fn is_full(&self, batch: &Batch) -> bool {
         batch.changes.len() >= self.of.batch_changes_max || batch.size_bytes() >= self.of.batch_bytes_max
     }
@@ -223,7 +236,10 @@ impl Lane {
         let Of { topic, partition, reader, messages, .. } = &mut self.of;
         let (schema, envelope) = match (messages, &message.value) {
             (_, None) => (Arc::default(), 0..0),
-            (Messages::Ours(_), Some(value)) => (message.schema.clone().unwrap_or_default(), 0..value.len()),
+            (Messages::Ours(..), _) if message.sequence.is_none() => {
+                return Err(not_ours(Place { topic, partition: *partition, offset: message.offset }));
+            }
+            (Messages::Ours(..), Some(value)) => (message.schema.clone().unwrap_or_default(), 0..value.len()),
             (Messages::Foreign(foreign), Some(value)) => match foreign.look(message.key.as_deref(), value, reader) {
                 Ok(Look::Change { schema, envelope }) => (schema, envelope),
                 Ok(Look::Nothing) => (Arc::default(), 0..0),
@@ -244,12 +260,19 @@ impl Lane {
         if reader.turn_to(hash, place).is_ok() {
             return Ok(());
         }
-        let Messages::Ours(schemas) = &self.of.messages else {
+        let Messages::Ours(schemas, order) = &self.of.messages else {
             return Err(SourceError::Stop(format!("{place}: its table is not known")));
         };
-        let (schemas, wanted) = (schemas.clone(), hash.to_owned());
-        let found = tokio::task::spawn_blocking(move || schemas.document(&wanted)).await;
-        let document = found.expect("looking for a schema does not panic");
+        let (schemas, order, wanted) = (schemas.clone(), order.clone(), hash.to_owned());
+        let found = tokio::task::spawn_blocking(move || {
+            let document = schemas.document(&wanted)?;
+            // One that cannot be read is told below.
+            if let Ok((table, _)) = schema::read(&document) {
+                schemas.orders(&table, &order)?;
+            }
+            Ok(document)
+        });
+        let document = found.await.expect("looking for a schema does not panic");
         let document = document.map_err(|error: TopicError| SourceError::Stop(format!("{place}: {error}")))?;
         let known = reader.know(hash, &document);
         known.map_err(|wrong| SourceError::Stop(format!("{place}: the schema {hash} cannot be read: {wrong}")))?;
@@ -262,10 +285,9 @@ impl Lane {
             let transactions = vec![Transaction { log: self.log.clone(), gtid: None }];
             Batch { transactions, ..self.of.reader.batch() }
         });
-        // A tombstone says nothing, and has no number.
-        if let Some(value) = message.value.as_ref().filter(|_| !envelope.is_empty())
-            && !self.is_repeat(message)?
-        {
+        let follows = self.follows(message)?;
+        // A tombstone says nothing; where others write, neither does a heartbeat.
+        if let (Some(value), Some(_)) = (message.value.as_ref().filter(|_| !envelope.is_empty()), &follows) {
             let Of { topic, partition, reader, .. } = &mut self.of;
             let place = Place { topic, partition: *partition, offset: message.offset };
             let last = match &mut self.reached.last {
@@ -275,9 +297,19 @@ impl Lane {
             let record = Record { value: &value[envelope.clone()], schema, sides: message.sides, place };
             reader.read_after(batch, &record, last).map_err(stop)?;
         }
+        if let Some(last @ Last::Numbered { .. }) = follows {
+            self.reached.last = last;
+        }
         self.reached.offset = message.offset + 1;
         Ok(())
     }
+}
+
+fn not_ours(place: Place<'_>) -> SourceError {
+    SourceError::Stop(format!(
+        "{place}: a message without the header {SEQUENCE_HEADER}: somebody else writes this topic, and its order cannot be told. End \
+         that, and name another [topic] name"
+    ))
 }
 
 fn stop(error: ReadError) -> SourceError {

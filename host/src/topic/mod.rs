@@ -21,8 +21,10 @@ mod lane;
 mod log;
 mod partition;
 mod producer;
+mod rewind;
 mod schemas;
 mod sequence;
+mod survey;
 mod tail;
 mod writer;
 
@@ -30,6 +32,8 @@ pub use client::{TopicSettings, is_ours};
 pub use group::{Ending, Group, LaneSettings, Lanes};
 pub use lane::Lane;
 pub use log::TopicLog;
+pub use rewind::{Target, To, targets};
+pub use survey::{Finding, State, survey};
 
 /// Each text names broker, topic and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -16,6 +16,9 @@ const TRANSACTION_MAX: Duration = Duration::from_secs(60);
 /// After so long without an answer a wait is said in the log, and goes on.
 const SAY_AFTER: Duration = Duration::from_secs(5);
 
+/// How long what was refused may take to be told, behind an error.
+const REFUSED_MAX: Duration = Duration::from_millis(100);
+
 /// How often it is looked whether all messages are with the broker.
 const LOOK: Duration = Duration::from_micros(500);
 
@@ -142,6 +145,8 @@ impl Transactions {
 
     /// What an error within a transaction means. One that only ends the transaction has it taken back here.
     fn failed(&self, what: &str, error: &KafkaError) -> TopicError {
+        // Why a message was refused lies in a queue.
+        self.producer.poll(REFUSED_MAX);
         let said = self.producer.context().said().map(|said| format!(" ({said})")).unwrap_or_default();
         let id = self.settings.transactional_id();
         let fatal = self.producer.client().fatal_error();

@@ -1,20 +1,28 @@
 //! Schemas of the side topic, by their hash.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::BorrowedMessage;
 
 use super::client::{Isolation, Told, TopicSettings, ends};
-use super::document::SCHEMA_KEY;
+use super::document::{BY_PRIMARY_KEY, CHECKPOINT_KEY, Checkpoint, SCHEMA_KEY};
 use super::{TopicError, tail};
+use crate::event::{EntityKey, TableSchema};
 
 /// Looked up once each; shared by all who read the topic in this process.
 pub(super) struct Schemas {
     settings: TopicSettings,
     found: Mutex<HashMap<String, Vec<u8>>>,
+}
+
+/// How a topic's messages are in order, where it has several partitions.
+pub(super) struct Order {
+    /// By which columns entities are told.
+    pub entity_key: EntityKey,
+    pub partitions: u32,
 }
 
 impl Schemas {
@@ -31,27 +39,68 @@ impl Schemas {
         if let Some(document) = found.get(hash) {
             return Ok(document.clone());
         }
+        let document = self.last(&format!("{SCHEMA_KEY}{hash}"))?;
         let Schemas { settings, .. } = self;
-        let side = settings.side();
-        let consumer: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Committed))?;
-        let of_side = ends(&consumer, &side, 0).map_err(|error| {
-            settings.unreached(&format!("topic {side} could not be looked at"), &error, consumer.context())
-        })?;
-        let key = format!("{SCHEMA_KEY}{hash}");
-        let wanted = |message: &BorrowedMessage<'_>| {
-            let is_it = message.key() == Some(key.as_bytes());
-            is_it.then(|| message.payload().map(<[u8]>::to_vec)).flatten()
-        };
-        let document = tail::last(settings, &consumer, (&side, 0), of_side, wanted)?;
         let document = document.ok_or_else(|| {
             TopicError::Stop(format!(
-                "topic {side} at {} does not hold the schema {hash} that a message of {} names: was it emptied, or made anew? The \
+                "topic {} at {} does not hold the schema {hash} that a message of {} names: was it emptied, or made anew? The \
                  capture half writes it again when it is started again",
+                settings.side(),
                 settings.address(),
                 settings.name
             ))
         })?;
         found.insert(hash.to_owned(), document.clone());
         Ok(document)
+    }
+
+    /// Refuses a rule whose entities' changes lie in several partitions. Blocks.
+    ///
+    /// # Errors
+    /// [`TopicError::Usage`]: the topic is keyed by something else than this table's entities.
+    pub fn orders(&self, table: &Arc<TableSchema>, order: &Order) -> Result<(), TopicError> {
+        if order.partitions <= 1 {
+            return Ok(());
+        }
+        let Some(checkpoint) = self.last(CHECKPOINT_KEY)? else { return Ok(()) };
+        let Checkpoint { key, .. } = Checkpoint::from_json(&checkpoint, &self.settings.side())?;
+        let columns = (order.entity_key)(std::slice::from_ref(table)).map_err(TopicError::Usage)?;
+        let names = |columns: &[usize]| {
+            columns.iter().map(|&column| table.fields[column].name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let entity_key = columns.first().map(Vec::as_slice).unwrap_or_default();
+        let is_ordered = match key.as_str() {
+            BY_PRIMARY_KEY => entity_key == table.primary_key,
+            // Before the first message of all.
+            "" => true,
+            key => names(entity_key) == key,
+        };
+        if is_ordered {
+            return Ok(());
+        }
+        Err(TopicError::Usage(format!(
+            "topic {} has {} partitions and is keyed by {key}, and the rule tells entities of {} by ({}): the changes of one entity lie \
+             in several partitions, in no order, and no sorting brings that back. Configure the rule that the topic was made for, or \
+             capture into another topic for this one",
+            self.settings.name,
+            order.partitions,
+            table.name,
+            names(entity_key)
+        )))
+    }
+
+    /// The last record of the side topic under a key.
+    fn last(&self, key: &str) -> Result<Option<Vec<u8>>, TopicError> {
+        let Schemas { settings, .. } = self;
+        let side = settings.side();
+        let consumer: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Committed))?;
+        let of_side = ends(&consumer, &side, 0).map_err(|error| {
+            settings.unreached(&format!("topic {side} could not be looked at"), &error, consumer.context())
+        })?;
+        let wanted = |message: &BorrowedMessage<'_>| {
+            let is_it = message.key() == Some(key.as_bytes());
+            is_it.then(|| message.payload().map(<[u8]>::to_vec)).flatten()
+        };
+        tail::last(settings, &consumer, (&side, 0), of_side, wanted)
     }
 }

@@ -133,23 +133,39 @@ impl Writer {
     /// Nothing of the transaction is in the topic, and this writer is of no use any more.
     pub fn send(&mut self, event: &Event<'_>, schema: &str) -> Result<(), TopicError> {
         let Event { key, value, moved, .. } = *event;
+        let mut headers = OwnedHeaders::new_with_capacity(3);
+        headers = headers.insert(Header { key: SCHEMA_HEADER, value: Some(schema) });
+        if let Some(side) = moved.side() {
+            headers = headers.insert(Header { key: MOVE_HEADER, value: Some(side) });
+        }
+        self.send_numbered(key, Some(value), headers)
+    }
+
+    /// Sends a message without a value: the key's row is gone.
+    ///
+    /// # Errors
+    /// As of [`Writer::send`].
+    pub fn send_tombstone(&mut self, key: &[u8]) -> Result<(), TopicError> {
+        self.send_numbered(Some(key), None, OwnedHeaders::new_with_capacity(1))
+    }
+
+    fn send_numbered(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: OwnedHeaders,
+    ) -> Result<(), TopicError> {
         let partition = partition_of(key, self.partitions());
         self.last += 1;
         let previous = std::mem::replace(&mut self.checkpoint.sent[partition as usize], self.last);
         let sequence = Sequence { epoch: self.checkpoint.epoch, number: self.last, previous };
         self.sequence.clear();
         let _ = write!(self.sequence, "{sequence}");
-        let mut headers = OwnedHeaders::new_with_capacity(3);
-        headers = headers.insert(Header { key: SEQUENCE_HEADER, value: Some(&self.sequence) });
-        headers = headers.insert(Header { key: SCHEMA_HEADER, value: Some(schema) });
-        if let Some(side) = moved.side() {
-            headers = headers.insert(Header { key: MOVE_HEADER, value: Some(side) });
-        }
-        let headers = Some(headers);
-        self.transactions.send(Message { topic: &self.topic, partition, key, value: Some(value), headers })?;
+        let headers = Some(headers.insert(Header { key: SEQUENCE_HEADER, value: Some(&self.sequence) }));
+        self.transactions.send(Message { topic: &self.topic, partition, key, value, headers })?;
         let open = self.open.as_mut().expect("begin comes first");
         open.messages += 1;
-        open.bytes += (value.len() + key.map_or(0, <[u8]>::len)) as u64;
+        open.bytes += (value.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len)) as u64;
         Ok(())
     }
 

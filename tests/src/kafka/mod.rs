@@ -56,10 +56,22 @@ impl Broker {
     /// Starts a broker and waits until it serves. `lines`: of its server.properties.
     #[track_caller]
     pub fn start(lines: &[&str]) -> Self {
+        Self::start_with(None, lines)
+    }
+
+    /// The same with a second listener, `SASL_PLAINTEXT`, `SSL` or `SASL_SSL`; gives its address too.
+    #[track_caller]
+    pub fn start_secured(protocol: &str, lines: &[&str]) -> (Self, String) {
+        let port = ports::free();
+        (Self::start_with(Some((protocol, port)), lines), format!("127.0.0.1:{port}"))
+    }
+
+    #[track_caller]
+    fn start_with(second: Option<(&str, u16)>, lines: &[&str]) -> Self {
         let mut refused = String::new();
         for _ in 0..ports::TRIED_MAX {
             let folder = tempfile::tempdir().expect("make a temporary folder");
-            let port = write_properties(&folder, lines);
+            let port = write_properties(&folder, second, lines);
             let process = programs::broker(folder.path(), SMALL).stdin(Stdio::null()).spawn().expect("run the broker");
             let mut broker = Broker { folder, process, port };
             match broker.wait_until_it_serves(0) {
@@ -157,7 +169,7 @@ pub fn shared() -> Client {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     let shared = SHARED.get_or_init(|| {
         let folder = tempfile::tempdir().expect("make a temporary folder");
-        let port = write_properties(&folder, &[]);
+        let port = write_properties(&folder, None, &[]);
         let mut process = watched(programs::broker(folder.path(), SMALL), folder.path());
         if let Err(log) = wait_until_it_serves(&mut process, folder.path(), 0) {
             panic!("the shared broker did not start:\n{log}");
@@ -190,14 +202,16 @@ fn watched(program: Command, folder: &Path) -> Child {
 }
 
 /// Gives the port.
-fn write_properties(folder: &tempfile::TempDir, lines: &[&str]) -> u16 {
+/// `second`: a listener beside the plain one.
+fn write_properties(folder: &tempfile::TempDir, second: Option<(&str, u16)>, lines: &[&str]) -> u16 {
+    let second = second.map(|(protocol, port)| format!(",{protocol}://127.0.0.1:{port}")).unwrap_or_default();
     let (port, controller) = (ports::free(), ports::free());
     programs::new_data(&folder.path().join("data"));
     let mut file = fs::File::create(folder.path().join("server.properties")).expect("make server.properties");
     let written = write!(
         file,
-        "{DEFAULTS}listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+        "{DEFAULTS}listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{second}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}{second}\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
          log.dirs={}\n{}\n",
         folder.path().join("data").display(),
         lines.join("\n"),

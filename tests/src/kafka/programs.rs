@@ -50,6 +50,18 @@ impl Client {
         self.answer("org.apache.kafka.tools.TopicCommand", arguments)
     }
 
+    /// Deletes a partition's records before an offset; -1: all of them.
+    #[track_caller]
+    pub fn delete_records(&self, topic: &str, partition: u32, before: i64) {
+        let mut file = tempfile::NamedTempFile::new().expect("make a temporary file");
+        let offsets = format!(
+            "{{\"version\":1,\"partitions\":[{{\"topic\":{topic:?},\"partition\":{partition},\"offset\":{before}}}]}}"
+        );
+        file.write_all(offsets.as_bytes()).expect("write the offsets");
+        let path = file.path().display().to_string();
+        self.answer("org.apache.kafka.tools.DeleteRecordsCommand", &["--offset-json-file", &path]);
+    }
+
     /// One of Kafka's programs by its class, told the broker; gives what it prints.
     #[track_caller]
     pub fn answer(&self, class: &str, arguments: &[&str]) -> String {

@@ -91,10 +91,6 @@ fn what_is_required_is_named_when_it_is_missing() {
 
 #[test]
 fn parts_that_are_not_built_yet_are_refused_by_name() {
-    refused(
-        ("[rule]", "[topic]\nbrokers = \"127.0.0.1:9092\"\nname = \"changes\"\nkey = \"primary-key\"\n[rule]"),
-        &["key = \"primary-key\" is not built yet", "key = \"entity\""],
-    );
     let starrocks = "[sink]\nkind = \"starrocks\"\nfe = [\"http://h:8030\"]\nmysql = \"h:9030\"\ndatabase = \"d\"";
     refused(
         ("[sink]\npath = \"history.db\"", starrocks),
@@ -113,6 +109,14 @@ fn what_is_said_of_rejects_is_checked() {
 
 #[test]
 fn keys_of_parts_that_are_not_built_yet_are_checked_all_the_same() {
+    refused(
+        ("[rule]", "[topic]\nbrokers = \"h:1\"\nname = \"c\"\ntombstones = true\n[rule]"),
+        &["`tombstones` of [topic] without key = \"primary-key\""],
+    );
+    refused(
+        ("[rule]", "[topic]\nbrokers = \"h:1\"\nname = \"c\"\nmember = \"a b\"\n[rule]"),
+        &["`member` of [topic] cannot be"],
+    );
     refused(("[rule]", "[topic]\nbroker = \"h:1\"\nname = \"c\"\n[rule]"), &["did you mean `brokers`?"]);
     refused(
         ("[rule]", "[topic]\nbrokers = \"h\"\nname = \"c\"\n[rule]"),

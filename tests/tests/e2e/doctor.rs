@@ -2,12 +2,14 @@
 
 use std::net::TcpListener;
 
+use hindsight_tests::kafka;
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::{Client, Mysql};
 use hindsight_tests::pipeline::{Pipeline, Place, fixture};
 use hindsight_tests::program::{Answer, Folder};
 use hindsight_tests::running::Running;
 use hindsight_tests::say::say;
+use hindsight_tests::topic::Topic;
 use serde_json::Value;
 
 const TABLE: &str = "CREATE DATABASE shop; USE shop;
@@ -334,4 +336,66 @@ fn recorded_files_the_rule_the_history_and_the_port_are_looked_at() {
     let folder = Folder::new();
     let elsewhere = format!("{:?}", folder.path().join("none/history.db"));
     red(("\"history.db\"", &elsewhere), "folder", &["none"]);
+}
+
+/// The words of a remedy behind the name of Kafka's program.
+fn arguments(command: &str) -> Vec<&str> {
+    let words: Vec<&str> = command.split(' ').skip_while(|word| !word.starts_with("--alter")).collect();
+    words.into_iter().map(|word| word.trim_end_matches('.')).collect()
+}
+
+#[test]
+fn the_topic_and_its_side_topic_are_looked_at_and_mended_as_it_says() {
+    let (server, broker) = (Mysql::start(&[]), kafka::shared());
+    server.add_reader();
+    server.sql(TABLE);
+    let topic = Topic::on(broker.clone());
+    let section = topic.section();
+    let live = Live { topic: &section, ..Live::of(&server) };
+    let place = live.place();
+
+    let (answer, checks) = doctor(&place);
+    assert_eq!(answer.exit, Some(0), "{}{}", answer.out, answer.err);
+    assert!(one(&checks, "topic").found.contains("the first run makes it, with 3 partitions"));
+    assert_eq!(one(&checks, "side topic").mark, "green");
+    assert_eq!(one(&checks, "transaction.max.timeout.ms").mark, "green");
+
+    let answer = place.0.hindsight(&["run", "--to-end"]);
+    assert_eq!(answer.exit, Some(0), "{}", answer.err);
+    let (answer, checks) = doctor(&place);
+    assert_eq!(answer.exit, Some(0), "{}", answer.out);
+    assert!(one(&checks, "topic").found.ends_with(", 3 partitions"), "{checks:?}");
+    assert!(one(&checks, "side topic").found.ends_with(", compacted, one partition"), "{checks:?}");
+    assert_eq!(one(&checks, "retention.ms").found, "7 days");
+
+    let alter = |name: &str, setting: &str| {
+        let arguments = ["--alter", "--entity-type", "topics", "--entity-name", name, "--add-config", setting];
+        broker.answer("kafka.admin.ConfigCommand", &arguments);
+    };
+    for setting in ["retention.ms=3600000", "compression.type=gzip", "cleanup.policy=compact"] {
+        alter(&topic.name, setting);
+    }
+    alter(&topic.side(), "cleanup.policy=delete");
+    let (answer, checks) = doctor(&place);
+    assert_eq!(answer.exit, Some(3), "{}", answer.out);
+    assert_eq!(marked(&checks, "red"), ["topic", "side topic"], "{checks:?}");
+    for name in ["topic", "side topic"] {
+        let why = one(&checks, name).why.as_str();
+        let remedy = why.split("kafka-configs.sh ").nth(1).unwrap_or_else(|| panic!("a command in {why}"));
+        broker.answer("kafka.admin.ConfigCommand", &arguments(remedy));
+    }
+    let (answer, checks) = doctor(&place);
+    assert_eq!(answer.exit, Some(0), "{}", answer.out);
+    assert_eq!(marked(&checks, "yellow"), ["retention.ms", "compression.type"], "{checks:?}");
+    for name in ["retention.ms", "compression.type"] {
+        let remedy = one(&checks, name).remedy["text"].as_str().expect("a command");
+        broker.answer("kafka.admin.ConfigCommand", &arguments(remedy));
+    }
+    let (_, checks) = doctor(&place);
+    assert!(marked(&checks, "yellow").is_empty() && marked(&checks, "red").is_empty(), "{checks:?}");
+
+    let nobody = section.replace(&broker.address(), "127.0.0.1:1");
+    Live { topic: &nobody, ..Live::of(&server) }.configure(&place);
+    let (answer, checks) = doctor(&place);
+    assert_eq!((answer.exit, marked(&checks, "red")), (Some(3), vec!["brokers"]), "{}", answer.out);
 }

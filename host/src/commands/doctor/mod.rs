@@ -25,6 +25,7 @@ use crate::sink::Snapshot;
 use crate::source::mysql::{Explained, Server, preflight};
 use crate::source::{BinlogFile, TableFilter};
 use crate::start::{self, Choice};
+use crate::topic;
 use report::{Area, Line, Mark};
 
 /// How long whoever holds the control port may take to answer.
@@ -36,6 +37,12 @@ pub async fn doctor(path: &Path, json: bool) -> Outcome<()> {
     let config = Config::load(path)?;
     let (sink, Standing { checkpoint, ledger }) = sink(&config);
     let mut areas = source(&config, checkpoint.map(|checkpoint| checkpoint.position)).await?;
+    if let Some(topic) = &config.topic {
+        let is_foreign = matches!(config.source.kind, SourceKind::Topic { .. });
+        let findings = topic::survey(&assemble::topic_settings(&config, topic), is_foreign).await;
+        let lines = findings.into_iter().map(Line::from).collect();
+        areas.push(Area { name: format!("topic {}", topic.name), lines });
+    }
     areas.push(rule(&config, &ledger));
     areas.push(sink);
     if let Some(listen) = config.control {

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use serde_json::json;
 
 use crate::source::mysql::preflight::{Check, Remedy, Verdict};
+use crate::topic::{Finding, State};
 
 /// What belongs together: a server, the rule, the sink.
 pub struct Area {
@@ -49,6 +50,16 @@ impl Line {
 
     pub fn with(self, remedy: &str) -> Self {
         Line { remedy: Some(Remedy::Elsewhere(remedy.to_owned())), ..self }
+    }
+}
+
+impl From<Finding> for Line {
+    fn from(Finding { name, found, state }: Finding) -> Self {
+        match state {
+            State::Fine => Line::green(name, found),
+            State::Doubtful { why, remedy } => Line::yellow(name, found, why).with(&remedy),
+            State::Wrong { why } => Line::red(name, found, why),
+        }
     }
 }
 

@@ -135,7 +135,7 @@ fn keep(transaction: &Transaction<'_>, pipeline: &str, version: &RuleVersion) ->
     Ok(())
 }
 
-/// All turns of a pipeline, the oldest first; it may be running.
+/// All turns of a pipeline, or of each of its lanes, the oldest first; it may be running.
 ///
 /// # Errors
 /// [`SinkError::Unfit`]: no such file, or no database.
@@ -148,12 +148,14 @@ pub fn read_entries(path: &Path, pipeline: &str) -> Result<Vec<Entry>, SinkError
 
 fn entries(connection: &Connection, pipeline: &str) -> rusqlite::Result<Vec<Entry>> {
     let mut statement = connection.prepare(
-        "SELECT l.n, l.since, l.digest, l.previous, l.reason, l.tables, l.at, r.name, r.origin
+        "SELECT l.n, l.since, l.digest, l.previous, l.reason, l.tables, l.at, r.name, r.origin, l.pipeline
          FROM hindsight_ledger l JOIN hindsight_rules r ON r.pipeline = l.pipeline AND r.digest = l.digest
-         WHERE l.pipeline = ? ORDER BY l.n",
+         WHERE l.pipeline = ?1 OR l.pipeline GLOB ?1 || '/*' ORDER BY l.pipeline, l.n",
     )?;
     let rows = statement.query_map([pipeline], |row| {
+        let lane: String = row.get(9)?;
         Ok(Entry {
+            partition: lane.strip_prefix(pipeline).and_then(|rest| rest.strip_prefix('/')?.parse().ok()),
             n: row.get(0)?,
             since: row.get(1)?,
             digest: row.get(2)?,

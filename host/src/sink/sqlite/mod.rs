@@ -35,6 +35,7 @@ pub use ledger::read_entries;
 pub use letters::{Chain, DeadLetters, Kept, Settled};
 pub use reader::Reader;
 pub use snapshot::{Known, Snapshot};
+pub use state::lanes;
 
 /// How long a commit waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

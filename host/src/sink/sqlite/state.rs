@@ -33,6 +33,22 @@ pub fn has_moved(connection: &Connection, pipeline: &str, path: &Path) -> Result
     moved.map_err(|error| SinkError::Unfit(format!("open history {}: {error}", path.display())))
 }
 
+/// The lanes of a pipeline that have a checkpoint.
+///
+/// # Errors
+/// [`SinkError::Unfit`]: no such file, or it holds no history.
+pub fn lanes(path: &Path, pipeline: &str) -> Result<Vec<u32>, SinkError> {
+    let connection = super::reader::connect(path)?;
+    let unfit = |error: rusqlite::Error| {
+        SinkError::Unfit(format!("open history {}: it holds no history of hindsight ({error})", path.display()))
+    };
+    let text = "SELECT pipeline FROM hindsight_checkpoint WHERE pipeline GLOB ? || '/*'";
+    let mut select = connection.prepare(text).map_err(unfit)?;
+    let names = select.query_map([pipeline], |row| row.get::<_, String>(0)).map_err(unfit)?;
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(unfit)?;
+    Ok(names.iter().filter_map(|name| name.rsplit_once('/')?.1.parse().ok()).collect())
+}
+
 /// This pipeline's checkpoint, as it was last read or written.
 pub struct State {
     pub pipeline: String,

@@ -11,6 +11,7 @@ use hindsight_tests::live::Live;
 use hindsight_tests::mysql::{Client, Mysql};
 use hindsight_tests::pipeline::Place;
 use hindsight_tests::say::say;
+use serde_json::Value;
 
 use super::replay::{Replay, assert_rows, place, selected, wait_until_captured};
 
@@ -333,8 +334,23 @@ fn rows_without_an_owner_are_read_with_the_others_and_belong_to_nobody() {
     assert_eq!(keyless, 3);
     let replay = Replay::of(&captured, &["owner"], &["id"]);
     assert_rows(&replay.rows("t"), &selected(&server, "shop.t", &object("'owner', owner")), "all rows");
-    // A rule cannot place them: it stops by name, as it does in the log.
+    // A rule cannot place them: they are set aside, and nobody waits for them.
     let answer = place.run_to_end();
+    assert_eq!(answer.count("dead_letters"), 3);
+    let list = place.0.hindsight(&["dead-letters", "list", "--json"]).json();
+    for letter in list.as_array().expect("a list") {
+        assert_eq!(
+            (&letter["entity"], &letter["cause"], &letter["op"]),
+            (&Value::Null, &"no-entity".into(), &"r".into())
+        );
+        assert!(letter["place"].as_str().is_some_and(|place| place.contains("snapshot of shop.t")), "{letter}");
+    }
+    // Or it stops by name, as it does in the log.
+    let stopping = self::place(&live, "owner = \"owner\", columns = \"n\"");
+    let file = stopping.0.path().join("hindsight.toml");
+    let text = std::fs::read_to_string(&file).expect("read the configuration");
+    std::fs::write(&file, text.replace("[rule]", "[rule]\non-reject = \"stop\"")).expect("write the configuration");
+    let answer = stopping.run_to_end();
     assert_eq!(answer.exit, Some(1), "{}", answer.err);
     for word in ["snapshot of shop.t", "owner"] {
         assert!(answer.err.contains(word), "{word:?} is not in: {}", answer.err);

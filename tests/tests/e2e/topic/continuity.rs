@@ -71,19 +71,9 @@ impl Scene {
             self.topic.client.answer("kafka.admin.ConfigCommand", &arguments);
         };
         alter("delete");
-        self.delete_records(&side, 0, -1);
+        self.topic.client.delete_records(&side, 0, -1);
         alter("compact");
         assert!(self.topic.checkpoints().is_empty(), "all are gone");
-    }
-
-    fn delete_records(&self, topic: &str, partition: u32, before: i64) {
-        let file = self.place.0.path().join("delete.json");
-        let offsets = format!(
-            "{{\"version\":1,\"partitions\":[{{\"topic\":{topic:?},\"partition\":{partition},\"offset\":{before}}}]}}"
-        );
-        std::fs::write(&file, offsets).expect("write the offsets");
-        let path = file.display().to_string();
-        self.topic.client.answer("org.apache.kafka.tools.DeleteRecordsCommand", &["--offset-json-file", &path]);
     }
 }
 
@@ -136,7 +126,7 @@ fn a_change_topic_that_was_made_anew_has_lost_messages() {
 fn a_topic_whose_records_are_all_too_old_goes_on_in_a_new_epoch() {
     let mut scene = Scene::new(269);
     for partition in 0..PARTITIONS {
-        scene.delete_records(&scene.topic.name, partition, -1);
+        scene.topic.client.delete_records(&scene.topic.name, partition, -1);
     }
     assert!(scene.topic.messages().is_empty(), "all are gone");
     let before = scene.written.len();

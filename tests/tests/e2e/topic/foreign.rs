@@ -19,14 +19,14 @@ use serde_json::Value;
 use super::apply::QUICK;
 
 /// What the recorded table is, for messages without a schema.
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "[topic.columns]\nid = \"int\"\nowner_id = \"int\"\nasset_info = \"varchar(255)\"\nregistered_at = \"datetime\"\n";
 
 /// A recorded message: key and value as they are written; none of a tombstone.
-type Recorded = (Option<String>, Option<String>);
+pub(super) type Recorded = (Option<String>, Option<String>);
 
 /// The messages of one table. Those of Flink CDC have no key.
-fn recorded(name: &str, table: &str) -> Vec<Recorded> {
+pub(super) fn recorded(name: &str, table: &str) -> Vec<Recorded> {
     let text = fs::read_to_string(fixture(&format!("debezium/{name}.jsonl"))).expect("read the recorded topic");
     let of_line = |line: &str| {
         let line: Value = serde_json::from_str(line).expect("JSON");
@@ -38,7 +38,7 @@ fn recorded(name: &str, table: &str) -> Vec<Recorded> {
 }
 
 /// The changes that messages of the reference table say, by plain JSON.
-fn changes(messages: &[Recorded]) -> Vec<Change> {
+pub(super) fn changes(messages: &[Recorded]) -> Vec<Change> {
     let row = |row: &Value| {
         row.is_object().then(|| Row {
             id: row["id"].as_i64(),
@@ -66,17 +66,17 @@ fn changes(messages: &[Recorded]) -> Vec<Change> {
     messages.iter().filter_map(change).collect()
 }
 
-struct Played<'a> {
-    topic: &'a Topic,
-    table: &'a str,
+pub(super) struct Played<'a> {
+    pub topic: &'a Topic,
+    pub table: &'a str,
     /// More lines of `[topic]`, and the sections behind it.
-    section: &'a str,
-    rule: Rule,
-    settings: &'a str,
+    pub section: &'a str,
+    pub rule: Rule,
+    pub settings: &'a str,
 }
 
 impl Played<'_> {
-    fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         let Played { topic, table, section, rule, settings } = self;
         let place = Place(Folder::new());
         let text = format!(
@@ -93,12 +93,12 @@ impl Played<'_> {
     }
 }
 
-fn run(place: &Place) -> Answer {
+pub(super) fn run(place: &Place) -> Answer {
     place.0.hindsight(&["run", "--to-end", "--json"])
 }
 
 /// A topic of one partition with these messages.
-fn written(messages: &[Recorded]) -> Topic {
+pub(super) fn written(messages: &[Recorded]) -> Topic {
     let topic = Topic::on(kafka::shared());
     topic.client.create_topic(&topic.name, 1, &[]);
     topic.client.write(&topic.name, messages);
