@@ -24,7 +24,6 @@ const FREEZE: Duration = Duration::from_millis(2_500);
 const CAPTURE_POINTS: [&str; 2] = ["topic.sent", "topic.committed"];
 const APPLY_POINTS: [&str; 3] = ["sink.checkpoint", "sink.rows", "sink.committed"];
 
-static TAG: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
 struct Size {
     changes: usize,
     steps: usize,
@@ -83,20 +82,10 @@ fn kills_and_freezes_of_everything_at_once_lose_and_double_nothing() {
         resize(&mut groups[0], wanted);
         resize(&mut groups[1], 1);
         let part = &transactions[transactions.len() * step / steps..transactions.len() * (step + 1) / steps];
+        let wanted = topic.client.offsets_used(&topic.name, PARTITIONS) + 1 + u64::from(random.below(400));
         thread::scope(|scope| {
             let writing = scope.spawn(|| play(&server, part));
-            let wanted = topic.client.offsets_used(&topic.name, PARTITIONS) + 1 + u64::from(random.below(400));
-            wait(
-                || {
-                    let done = topic.client.offsets_used(&topic.name, PARTITIONS) >= wanted;
-                    if TAG.load(std::sync::atomic::Ordering::Relaxed) == 0 && begun.elapsed().as_secs() > 600 {
-                        return true;
-                    }
-                    done
-                },
-                &mut capture,
-                &topic,
-            );
+            wait(|| topic.client.offsets_used(&topic.name, PARTITIONS) >= wanted, &mut capture, &topic);
             if step % fall_every == fall_every - 1 {
                 broker.kill();
                 broker.start_again();
