@@ -132,7 +132,8 @@ async fn read(config: &Config, decides: bool) -> u64 {
     });
     let (ended, mut has_ended) = mpsc::unbounded_channel();
     let tell = move |result: Result<(), TopicError>| drop(ended.send(result));
-    let group = Group::join(&settings, assemble::lane_settings(config, End::AsOpened, None), lanes.clone(), tell).await;
+    let lane_settings = assemble::lane_settings(config, End::AsOpened, None).expect("the rule");
+    let group = Group::join(&settings, lane_settings, lanes.clone(), tell).await;
     let group = group.expect("join the group");
     has_ended.recv().await.expect("it ends").expect("without an error");
     tokio::task::block_in_place(|| drop(group));
@@ -184,6 +185,8 @@ impl Lanes for Counted {
     fn positions(&self) -> Vec<(u32, Position)> {
         Vec::new()
     }
+
+    fn lag(&self, _: u64) {}
 }
 
 async fn decide(config: &Config, lane: Lane) -> u64 {

@@ -20,7 +20,9 @@ use super::{PATIENCE, TopicError, tail};
 enum Last {
     /// Nothing was ever written.
     Nothing,
-    /// What was written is gone: too old, or taken back.
+    /// All that was ever written is there, and was taken back: a process was killed within its first transaction.
+    TakenBack,
+    /// What was written is gone: too old.
     Gone,
     Message(Sequence),
     /// A record that is not ours, by its offset.
@@ -41,7 +43,7 @@ pub(super) fn look(settings: &TopicSettings, source: &str, partitions: u32) -> R
     }
     let lasts = (0..partitions).map(|partition| look.last(partition)).collect::<Result<Vec<_>, _>>()?;
     let Some(mut checkpoint) = checkpoint else {
-        return match lasts.iter().all(|last| *last == Last::Nothing) {
+        return match lasts.iter().all(|last| matches!(last, Last::Nothing | Last::TakenBack)) {
             true => Ok(Checkpoint::new(source, partitions)),
             false => Err(TopicError::Stop(format!(
                 "topic {} has records, and {} has no checkpoint: it was lost, or somebody else writes this topic. From where the \
@@ -129,7 +131,8 @@ fn is_continued(
             }
         }
         Last::Nothing if sent > 0 => Err(behind("it is empty")),
-        Last::Nothing => Ok(true),
+        Last::TakenBack if sent > 0 => Err(behind("no message was ever committed to it")),
+        Last::Nothing | Last::TakenBack => Ok(true),
         Last::Gone => Ok(sent == 0),
     }
 }
@@ -163,6 +166,7 @@ impl Look<'_> {
             Some((_, Some(sequence))) => Last::Message(sequence),
             Some((offset, None)) => Last::Foreign(offset),
             None if ends.high == 0 => Last::Nothing,
+            None if ends.low == 0 => Last::TakenBack,
             None => Last::Gone,
         })
     }

@@ -86,6 +86,26 @@ impl Told {
     }
 }
 
+/// What was taken back is no message: there is nothing that a checkpoint would have to speak of.
+#[test]
+fn a_kill_within_the_first_transaction_of_all_is_no_lost_checkpoint() {
+    let server = served();
+    let load = Load { seed: 391, changes: 300, owners: 20, ..Load::default() };
+    let transactions: Vec<Transaction> = load.transactions().collect();
+    play(&server, &transactions);
+    let topic = Topic::on(kafka::shared());
+    let section = topic.section();
+    let place = Live { topic: &section, batch: 40, ..Live::of(&server) }.place();
+    let mut command = place.0.command(&["run", "--only", "capture", "--to-end"]);
+    let killed = command.env("HINDSIGHT_TEST_CRASH", "topic.sent:1").output().expect("run hindsight");
+    assert_eq!(killed.status.code(), None, "it ends itself");
+    assert!(topic.client.offsets_used(&topic.name, PARTITIONS) > 0, "messages were sent");
+    let answer = place.0.hindsight(&["run", "--only", "capture", "--to-end"]);
+    assert_eq!(answer.exit, Some(0), "{}", answer.err);
+    let changes: Vec<_> = transactions.iter().flat_map(Transaction::changes).collect();
+    topic.assert_holds(&changes, "after a kill within the first transaction");
+}
+
 #[test]
 fn a_lost_side_topic_is_not_taken_for_a_first_start() {
     let mut scene = Scene::new(241);
