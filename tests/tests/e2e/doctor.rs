@@ -349,7 +349,7 @@ fn the_topic_and_its_side_topic_are_looked_at_and_mended_as_it_says() {
     let (server, broker) = (Mysql::start(&[]), kafka::shared());
     server.add_reader();
     server.sql(TABLE);
-    let topic = Topic::on(broker.clone());
+    let topic = Topic::on(broker);
     let section = topic.section();
     let live = Live { topic: &section, ..Live::of(&server) };
     let place = live.place();

@@ -219,7 +219,7 @@ fn kill_capture(place: &Place, capture: &mut Running, step: usize, done: &mut Do
 /// Longer than its session, by turns with another process in its place meanwhile: then it ends when it goes on.
 fn freeze_capture(server: &Mysql, place: &Place, capture: &mut Running, topic: &Topic, done: &mut Done) {
     signal("STOP", capture.id());
-    if done.capture_freezes % 2 == 0 {
+    if done.capture_freezes.is_multiple_of(2) {
         thread::sleep(FREEZE);
         signal("CONT", capture.id());
         capture.assert_runs();
