@@ -137,12 +137,8 @@ pub async fn lane_parts(
     lane: LaneOf,
     (component, configured): (Component, Arc<RuleVersion>),
 ) -> Outcome<LaneParts> {
-    let sink = Sqlite::open_lane(&config.sink.path, &config.sink.table, &config.name, lane);
-    let mut sink: Box<dyn Sink> = Box::new(sink.map_err(|error| Failure::sink(error, false))?);
-    let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
-    let identity = topic_identity(config, topic);
-    let start = start_of(standing.checkpoint, config, &identity)?;
-    let opening = opening(standing.ledger, component, configured, config)?;
+    let (LaneAtRest { sink, identity, position: start }, ledger) = open_lane(config, topic, lane).await?;
+    let opening = opening(ledger, component, configured, config)?;
     let pipeline = Pipeline { source: identity, start, rejects: rejects(config), repeat_batch: repeat_batch() };
     Ok(LaneParts { opening, sink, pipeline })
 }
@@ -177,12 +173,17 @@ pub async fn lanes_at_rest(config: &Config, topic: &TopicConfig) -> Outcome<BTre
 /// One lane, whether it has a checkpoint or not.
 pub async fn lane_at_rest(config: &Config, topic: &TopicConfig, number: u32) -> Outcome<LaneAtRest> {
     let lane = LaneOf { number, n_lanes: 1, turn: Arc::default() };
+    Ok(open_lane(config, topic, lane).await?.0)
+}
+
+/// A lane where its checkpoint says, and which rule has brought it there.
+async fn open_lane(config: &Config, topic: &TopicConfig, lane: LaneOf) -> Outcome<(LaneAtRest, Ledger)> {
     let sink = Sqlite::open_lane(&config.sink.path, &config.sink.table, &config.name, lane);
     let mut sink: Box<dyn Sink> = Box::new(sink.map_err(|error| Failure::sink(error, false))?);
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
     let identity = topic_identity(config, topic);
     let position = start_of(standing.checkpoint, config, &identity)?;
-    Ok(LaneAtRest { sink, identity, position })
+    Ok((LaneAtRest { sink, identity, position }, standing.ledger))
 }
 
 /// What is known of a topic that others write; none of one that the capture half writes.

@@ -18,8 +18,9 @@ fn run(place: &Place, half: &str) -> Answer {
     place.0.hindsight(&["run", "--only", half, "--to-end", "--json"])
 }
 
+/// It ends so, and its error has all these words.
 #[track_caller]
-fn says(answer: &Answer, exit: i32, words: &[&str]) {
+pub(super) fn says(answer: &Answer, exit: i32, words: &[&str]) {
     assert_eq!(answer.exit, Some(exit), "{}{}", answer.out, answer.err);
     for word in words {
         assert!(answer.err.contains(word), "{word:?} is not in: {}", answer.err);

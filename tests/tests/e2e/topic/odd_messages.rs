@@ -5,19 +5,11 @@ use hindsight_tests::kafka;
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::pipeline::{Rule, assert_same};
-use hindsight_tests::program::Answer;
 use hindsight_tests::topic::Topic;
 
 use super::apply::QUICK;
 use super::foreign::{COLUMNS, Played, Recorded, changes, recorded, run, written};
-
-#[track_caller]
-fn says(answer: &Answer, exit: i32, words: &[&str]) {
-    assert_eq!(answer.exit, Some(exit), "{}{}", answer.out, answer.err);
-    for word in words {
-        assert!(answer.err.contains(word), "{word:?} is not in: {}", answer.err);
-    }
-}
+use super::keys::says;
 
 #[test]
 fn garbage_in_a_topic_of_others_stops_at_its_offset_with_everything_before_it() {
