@@ -117,7 +117,8 @@ impl Client {
     #[track_caller]
     pub fn open_transaction(&self, topic: &str) -> OpenTransaction {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.address()).set("transactional.id", "somebody");
+        // An id of the topic: a second producer of the same id would end this one's transaction.
+        config.set("bootstrap.servers", self.address()).set("transactional.id", format!("somebody-{topic}"));
         let producer: BaseProducer = config.create().expect("make a producer");
         producer.init_transactions(ANSWER_MAX).expect("begin transactions");
         producer.begin_transaction().expect("begin a transaction");
