@@ -27,6 +27,7 @@ use crate::event::{Batch, Position};
 pub use connect::{Server, Tls, Unusable};
 pub use gtid_set::GtidSet;
 pub use position::{Place, read_again};
+pub use session::Claim;
 use session::{Connect, Session};
 use snapshot::filter::Filter;
 use snapshot::reading::Reading;

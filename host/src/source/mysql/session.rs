@@ -8,7 +8,7 @@ use super::connect::{Server, Unusable};
 use super::position::Place;
 use super::snapshot::{Progress, tables};
 use super::stream::{self, Stream};
-use super::{GtidSet, MysqlSettings, Start, preflight};
+use super::{GtidSet, MysqlSettings, SourceError, Start, preflight};
 
 /// How long a new process waits for the lock of one that is going away.
 const LOCK_SECONDS: u32 = 5;
@@ -117,6 +117,39 @@ async fn snapshot(
     }
     let snapshot = (!names.is_empty()).then(|| Progress::asked(again, true, names));
     Ok(Place { gtids: executed.clone(), snapshot, ..Place::default() })
+}
+
+/// The pipeline's lock, held before the source is opened.
+pub struct Claim(Conn);
+
+impl Claim {
+    /// Takes the lock at the first of the servers that answers.
+    ///
+    /// # Errors
+    /// Another process of this pipeline holds it there, or no server answers.
+    pub async fn take(settings: &MysqlSettings) -> Result<Self, SourceError> {
+        let mut reasons = Vec::new();
+        for server in &settings.servers {
+            let claimed = async {
+                let mut conn = server.connect().await?;
+                lock(&mut conn, server, settings, Connect::First).await?;
+                Ok(Claim(conn))
+            };
+            match claimed.await {
+                Ok(claim) => return Ok(claim),
+                // It answered: another one, whose lock would be free, is no way round it.
+                Err(Unusable::Refused(reason)) => return Err(SourceError::Unfit(reason)),
+                Err(reason) => reasons.push(reason.text().to_owned()),
+            }
+        }
+        Err(SourceError::Unfit(reasons.join("\n")))
+    }
+
+    /// Gives it back, for the source to take it.
+    pub async fn release(self) {
+        // A connection that is broken holds no lock.
+        let _ = self.0.disconnect().await;
+    }
 }
 
 /// One process a pipeline: a word between processes, while the sink's checkpoint is what holds.

@@ -1,8 +1,11 @@
 //! What the capture half writes when nothing goes wrong, and what it refuses.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use hindsight_tests::generator::{Load, Transaction, play, served};
 use hindsight_tests::kafka;
-use hindsight_tests::live::Live;
+use hindsight_tests::live::{Live, Running, WAIT_MAX};
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::Change;
 use hindsight_tests::say::say;
@@ -161,4 +164,38 @@ fn a_topic_of_another_source_or_key_is_left_alone() {
     assert_eq!(answer.exit, Some(2), "{}", answer.err);
     assert!(answer.err.contains("`owner_id`") && answer.err.contains("`id`"), "{}", answer.err);
     assert_eq!(topic.messages().len(), held, "nothing was written");
+}
+
+#[test]
+fn a_second_process_is_refused_and_the_first_one_goes_on() {
+    let server = served();
+    let load = Load { seed: 211, changes: 900, owners: 60, ..Load::default() };
+    let transactions: Vec<Transaction> = load.transactions().collect();
+    let changes: Vec<Change> = transactions.iter().flat_map(Transaction::changes).collect();
+    let (first, rest) = transactions.split_at(transactions.len() / 2);
+    let topic = Topic::on(kafka::shared());
+    let section = topic.section();
+    let place = Live { topic: &section, ..Live::of(&server) }.place();
+    play(&server, first);
+    let mut running = place.start(&["run", "--only", "capture", "--json"], |_| {});
+    wait(&server, &topic, &mut running);
+    let answer = place.0.hindsight(&["run", "--only", "capture", "--json"]);
+    assert_eq!(answer.exit, Some(3), "{}", answer.err);
+    assert!(answer.err.contains("runs already"), "{}", answer.err);
+    play(&server, rest);
+    wait(&server, &topic, &mut running);
+    let answer = running.stop();
+    assert_eq!(answer.exit, Some(0), "{}", answer.err);
+    topic.assert_holds(&changes, "with a second process that was refused");
+}
+
+/// Until all that the server has is in the topic.
+#[track_caller]
+fn wait(server: &Mysql, topic: &Topic, running: &mut Running) {
+    let begun = Instant::now();
+    while !server.has_all_executed_in(&topic.reached().gtids) {
+        running.assert_runs();
+        assert!(begun.elapsed() < WAIT_MAX, "not all is captured: {}", running.log());
+        thread::sleep(Duration::from_millis(5));
+    }
 }
