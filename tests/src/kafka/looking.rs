@@ -16,26 +16,41 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 impl Client {
     fn consumer(&self) -> BaseConsumer {
+        self.consumer_of("read_committed")
+    }
+
+    fn consumer_of(&self, isolation: &str) -> BaseConsumer {
         ClientConfig::new()
             .set("bootstrap.servers", self.address())
             .set("group.id", "a test looks")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .set("isolation.level", "read_committed")
+            .set("isolation.level", isolation)
             .create()
             .expect("make a consumer")
+    }
+
+    /// Records from the topic's beginning up to the ends of its partitions.
+    #[track_caller]
+    pub(super) fn count(&self, topic: &str, isolation: &str) -> usize {
+        let consumer = self.consumer_of(isolation);
+        let (mut open, mut count) = (assign_all(&consumer, topic), 0);
+        while open > 0 {
+            match consumer.poll(ANSWER_MAX) {
+                Some(Ok(_)) => count += 1,
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(error)) => panic!("count {topic}: {error}"),
+                None => panic!("nothing came of {topic}"),
+            }
+        }
+        count
     }
 
     /// Every committed value of a topic from its beginning, as it comes, until `more` says that it is enough.
     #[track_caller]
     pub fn follow(&self, topic: &str, mut more: impl FnMut(&[u8]) -> bool) {
         let consumer = self.consumer();
-        let metadata = consumer.fetch_metadata(Some(topic), ANSWER_MAX).expect("look at the topic");
-        let mut list = TopicPartitionList::new();
-        for partition in metadata.topics()[0].partitions() {
-            list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("a partition");
-        }
-        consumer.assign(&list).expect("assign");
+        assign_all(&consumer, topic);
         loop {
             match consumer.poll(ANSWER_MAX) {
                 Some(Ok(message)) => {
@@ -127,6 +142,18 @@ impl Client {
         producer.flush(ANSWER_MAX).expect("the record arrives");
         OpenTransaction(producer)
     }
+}
+
+/// Has all partitions read from their beginnings; gives how many there are.
+#[track_caller]
+fn assign_all(consumer: &BaseConsumer, topic: &str) -> usize {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_MAX).expect("look at the topic");
+    let mut list = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("a partition");
+    }
+    consumer.assign(&list).expect("assign");
+    list.count()
 }
 
 /// A producer within a transaction.

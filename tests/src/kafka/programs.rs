@@ -29,6 +29,9 @@ const FIELD: &str = "\u{1f}";
 const HEADER: &str = "\u{1e}";
 const NULL: &str = "\u{1d}";
 
+/// After which the console consumer gives up.
+const SILENCE_MS: &str = "30000";
+
 impl Client {
     /// `127.0.0.1:PORT`
     pub fn address(&self) -> String {
@@ -104,16 +107,23 @@ impl Client {
     /// All that a read_committed consumer sees of a topic now, in order per partition, by Kafka's own console consumer.
     #[track_caller]
     pub fn committed(&self, topic: &str) -> Vec<Record> {
-        self.consume(topic, &["--isolation-level", "read_committed"])
+        self.consume(topic, "read_committed")
     }
 
     /// The same with what was aborted.
     #[track_caller]
     pub fn uncommitted(&self, topic: &str) -> Vec<Record> {
-        self.consume(topic, &["--isolation-level", "read_uncommitted"])
+        self.consume(topic, "read_uncommitted")
     }
 
-    fn consume(&self, topic: &str, isolation: &[&str]) -> Vec<Record> {
+    fn consume(&self, topic: &str, isolation: &str) -> Vec<Record> {
+        // The program ends after a number of records or after a silence. How long one lasts that means the end depends on the
+        // machine, so it is told how many there are up to the ends of the partitions; fewer are seen by the silence.
+        let count = self.count(topic, isolation);
+        if count == 0 {
+            return Vec::new();
+        }
+        let count = count.to_string();
         let properties = [
             "print.partition=true".to_owned(),
             "print.offset=true".to_owned(),
@@ -123,10 +133,9 @@ impl Client {
             format!("headers.separator={HEADER}"),
             format!("null.literal={NULL}"),
         ];
-        // It ends when nothing came for so long: the broker is beside it, and a topic is read in far less.
-        let mut arguments = vec!["--topic", topic, "--from-beginning", "--timeout-ms", "4000"];
+        let mut arguments = vec!["--topic", topic, "--from-beginning", "--isolation-level", isolation];
+        arguments.extend(["--max-messages", &count, "--timeout-ms", SILENCE_MS]);
         properties.iter().for_each(|property| arguments.extend(["--formatter-property", property]));
-        arguments.extend(isolation);
         let printed = self.answer("org.apache.kafka.tools.consumer.ConsoleConsumer", &arguments);
         printed
             .lines()
