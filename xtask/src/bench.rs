@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{child, kafka, mysql, plugins, repository};
+use crate::{child, flink, kafka, mysql, plugins, repository};
 
 pub fn bench(name: Option<&str>, arguments: &[String]) -> Result<()> {
     let known = benches()?;
@@ -13,11 +13,14 @@ pub fn bench(name: Option<&str>, arguments: &[String]) -> Result<()> {
         bail!("there is no benchmark {}; tests/benches has {}", name.unwrap_or("at all"), known.join(", "));
     }
     plugins::plugins(&[])?;
-    if chosen.iter().any(|name| ["live", "snapshot", "topic"].contains(&name.as_str())) {
+    if chosen.iter().any(|name| ["flink", "live", "snapshot", "topic"].contains(&name.as_str())) {
         println!("server: {}", mysql::set_up()?);
     }
-    if chosen.iter().any(|name| *name == "topic") {
+    if chosen.iter().any(|name| ["flink", "topic"].contains(&name.as_str())) {
         println!("broker: {}", kafka::set_up()?);
+    }
+    if chosen.iter().any(|name| *name == "flink") {
+        println!("jobs: {}", flink::set_up()?);
     }
     // By name: `cargo bench` alone would also build every unit test once more, in the release profile.
     let mut command = child::cargo();

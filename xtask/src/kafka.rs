@@ -34,7 +34,7 @@ pub fn set_up() -> Result<String> {
     {
         return Ok(version);
     }
-    let fetched = install().and_then(|()| fetch(&folder)).and_then(|()| version(&folder));
+    let fetched = install().and_then(|()| services::fetch_artefacts(&folder, POM)).and_then(|()| version(&folder));
     fetched.map_err(|error| {
         anyhow!(
             "no Kafka broker could be had for the tests: {error:#}\nUnpack a release (3.8 or newer) and set {HOME} to its folder; \
@@ -44,28 +44,13 @@ pub fn set_up() -> Result<String> {
 }
 
 /// Java and Maven, where they are missing.
-fn install() -> Result<()> {
+pub fn install() -> Result<()> {
     let answers = |program: &str, option: &str| child::answer(child::command(program).arg(option)).is_ok();
     if answers("java", "-version") && answers("mvn", "--version") {
         return Ok(());
     }
     let missing = || format!("java or mvn is missing: apt-get install {}", PACKAGES.join(" "));
     apt::install(|| Ok(PACKAGES.map(str::to_owned).to_vec())).with_context(missing)
-}
-
-/// By way of another name: libraries that are there are whole.
-fn fetch(folder: &Path) -> Result<()> {
-    let new = folder.join("new");
-    files::remove_folder(&new)?;
-    files::write(&new.join("pom.xml"), POM.as_bytes())?;
-    let mut maven = child::command("mvn");
-    maven.args(["-q", "-B", "-f"]).arg(new.join("pom.xml"));
-    child::answer(maven.arg("dependency:copy-dependencies").arg("-DoutputDirectory=libs"))?;
-    let libraries = folder.join("libs");
-    files::remove_folder(&libraries)?;
-    fs::rename(new.join("libs"), &libraries).with_context(|| format!("move {}", new.join("libs").display()))?;
-    files::write(&folder.join("pom.xml"), POM.as_bytes())?;
-    files::remove_folder(&new)
 }
 
 fn wrap(folder: &Path, libraries: &str) -> Result<()> {

@@ -7,6 +7,7 @@ mod bench;
 mod child;
 mod demo;
 mod files;
+mod flink;
 mod guards;
 mod kafka;
 mod mutants;

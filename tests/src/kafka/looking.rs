@@ -30,9 +30,9 @@ impl Client {
             .expect("make a consumer")
     }
 
-    /// Records from the topic's beginning up to the ends of its partitions.
+    /// Records from the topic's beginning up to the ends of its partitions, at Kafka's `isolation.level`.
     #[track_caller]
-    pub(super) fn count(&self, topic: &str, isolation: &str) -> usize {
+    pub fn count(&self, topic: &str, isolation: &str) -> usize {
         let consumer = self.consumer_of(isolation);
         let (mut open, mut count) = (assign_all(&consumer, topic), 0);
         while open > 0 {

@@ -42,6 +42,9 @@ log.cleaner.dedupe.buffer.size=16777216
 auto.create.topics.enable=false
 ";
 
+/// For benches: as a broker in production, but for its size.
+const ABLE: &str = "-Xms512m -Xmx1g -XX:+UseG1GC";
+
 /// Quick to start, small.
 const SMALL: &str = "-Xms128m -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto";
 
@@ -50,30 +53,37 @@ pub struct Broker {
     folder: tempfile::TempDir,
     process: Child,
     port: u16,
+    java: &'static str,
 }
 
 impl Broker {
     /// Starts a broker and waits until it serves. `lines`: of its server.properties.
     #[track_caller]
     pub fn start(lines: &[&str]) -> Self {
-        Self::start_with(None, lines)
+        Self::start_with(SMALL, None, lines)
+    }
+
+    /// The same with memory and compiler as in production, for benches.
+    #[track_caller]
+    pub fn start_able() -> Self {
+        Self::start_with(ABLE, None, &[])
     }
 
     /// The same with a second listener, `SASL_PLAINTEXT`, `SSL` or `SASL_SSL`; gives its address too.
     #[track_caller]
     pub fn start_secured(protocol: &str, lines: &[&str]) -> (Self, String) {
         let port = ports::free();
-        (Self::start_with(Some((protocol, port)), lines), format!("127.0.0.1:{port}"))
+        (Self::start_with(SMALL, Some((protocol, port)), lines), format!("127.0.0.1:{port}"))
     }
 
     #[track_caller]
-    fn start_with(second: Option<(&str, u16)>, lines: &[&str]) -> Self {
+    fn start_with(java: &'static str, second: Option<(&str, u16)>, lines: &[&str]) -> Self {
         let mut refused = String::new();
         for _ in 0..ports::TRIED_MAX {
             let folder = tempfile::tempdir().expect("make a temporary folder");
             let port = write_properties(&folder, second, lines);
-            let process = programs::broker(folder.path(), SMALL).stdin(Stdio::null()).spawn().expect("run the broker");
-            let mut broker = Broker { folder, process, port };
+            let process = programs::broker(folder.path(), java).stdin(Stdio::null()).spawn().expect("run the broker");
+            let mut broker = Broker { folder, process, port, java };
             match broker.wait_until_it_serves(0) {
                 Ok(()) => return broker,
                 Err(log) if log.contains("Address already in use") => refused = log,
@@ -104,7 +114,7 @@ impl Broker {
     pub fn start_again(&mut self) {
         let logged = self.log().len();
         self.process =
-            programs::broker(self.folder.path(), SMALL).stdin(Stdio::null()).spawn().expect("run the broker");
+            programs::broker(self.folder.path(), self.java).stdin(Stdio::null()).spawn().expect("run the broker");
         if let Err(log) = self.wait_until_it_serves(logged) {
             panic!("the broker did not start again:\n{log}");
         }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::ports;
 use crate::program::signal;
-pub(crate) use programs::target;
+pub use programs::target;
 pub use programs::{Client, mysqlbinlog, try_mysqlbinlog};
 pub use replication::{READER, transactions};
 

@@ -141,7 +141,7 @@ fn services() -> PathBuf {
 }
 
 /// The target folder: a test's binary is `<target>/<profile>/deps/<name>`.
-pub(crate) fn target() -> &'static Path {
+pub fn target() -> &'static Path {
     static TARGET: OnceLock<PathBuf> = OnceLock::new();
     TARGET.get_or_init(|| {
         let binary = std::env::current_exe().expect("the test's own path");
