@@ -35,6 +35,9 @@ const SHARE_LEAST: f64 = 0.7;
 /// Twice the time between two checkpoints: a transaction that is still open would have been committed.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// How often the topic is asked for its ends: each time takes both of them a little time.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// In which a job has to be done.
 const JOB_MAX: Duration = Duration::from_secs(300);
 
@@ -95,13 +98,16 @@ fn flink_capture(server: &Mysql, topic: &Topic, named: &str, changes: u64) -> Ta
     let folder = tempfile::tempdir().expect("a folder for checkpoints");
     let mut job = Job::start("Capture", &[&server.port().to_string(), &topic.client.address(), named], folder.path());
     let used = || topic.client.offsets_used(named, PARTITIONS);
-    let (begun, mut first, mut last) = (Instant::now(), None, (0, Instant::now()));
+    let (begun, mut looked, mut first, mut last) = (Instant::now(), Instant::now(), None, (0, Instant::now()));
     let (cpu, rss_kib) = watched(job.0.id(), || {
         assert!(begun.elapsed() < JOB_MAX && job.runs(), "the job ended or stands still at {} of {changes}", last.0);
-        let now = used();
-        if now > last.0 {
-            first = first.or(Some(Instant::now()));
-            last = (now, Instant::now());
+        if looked.elapsed() > LOOK {
+            looked = Instant::now();
+            let now = used();
+            if now > last.0 {
+                first = first.or(Some(looked));
+                last = (now, looked);
+            }
         }
         last.0 < changes || last.1.elapsed() < QUIET
     });
