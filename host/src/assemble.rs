@@ -112,7 +112,7 @@ pub async fn topic_parts(config: &Config, topic: &TopicConfig, end: End) -> Resu
     let reader = format!("{} topic {} {}", config.name, topic.brokers.join(","), topic.name);
     let deciding = (version.clone(), limits(&config.rule.limits));
     // To open the topic ends what another process writes: not while one rightly does.
-    let claim = claim(&in_utc, end, &reader, deciding.clone()).await?;
+    let claim = claim(config, &reader).await?;
     let log = TopicLog::open(&topic_settings(config, topic), &source_identity(config), Zone::UTC).await;
     if let Some(claim) = claim {
         claim.release().await;
@@ -431,9 +431,9 @@ pub async fn source(
     identity: &str,
     rule: (Arc<RuleVersion>, Limits),
 ) -> Outcome<Opened> {
+    let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
     match &config.source.kind {
         SourceKind::BinlogFile { files } => {
-            let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
             let settings = binlog_file_settings(config, files, &tables);
             let source = BinlogFile::open(settings, start).map_err(|error| Failure::source(error, false))?;
             // Files are always there.
@@ -444,7 +444,19 @@ pub async fn source(
             "with source.kind = \"topic\" somebody else captures the source: `hindsight run` applies what is in the topic"
         ))),
         SourceKind::Mysql(mysql) => {
-            let settings = mysql_settings(config, mysql, end, identity, rule)?;
+            let settings = MysqlSettings {
+                servers: servers(mysql)?,
+                tables,
+                zone: config.source.zone.clone(),
+                start: mysql.start.clone(),
+                snapshot: snapshot_settings(config, &mysql.snapshot, rule),
+                heartbeat: mysql.heartbeat,
+                reader: MysqlSettings::reader(identity, mysql.server_id),
+                pipeline: config.name.clone(),
+                end,
+                batch_changes_max: config.rule.limits.batch_changes,
+                batch_bytes_max: BATCH_BYTES_MAX,
+            };
             let source = Mysql::open(settings, start).await.map_err(|error| Failure::source(error, false))?;
             let (state, resnapshot) = (source.state(), Some(source.resnapshot()));
             Ok(Opened { source: Box::new(source), state, resnapshot })
@@ -452,33 +464,12 @@ pub async fn source(
     }
 }
 
-/// The lock of the source, where it has one; for the rest see [`source`].
-async fn claim(config: &Config, end: End, identity: &str, rule: (Arc<RuleVersion>, Limits)) -> Outcome<Option<Claim>> {
+/// The lock of the source, where it has one. `identity`: as the source is opened with.
+async fn claim(config: &Config, identity: &str) -> Outcome<Option<Claim>> {
     let SourceKind::Mysql(mysql) = &config.source.kind else { return Ok(None) };
-    let settings = mysql_settings(config, mysql, end, identity, rule)?;
-    Claim::take(&settings).await.map(Some).map_err(|error| Failure::source(error, false))
-}
-
-fn mysql_settings(
-    config: &Config,
-    mysql: &MysqlConfig,
-    end: End,
-    identity: &str,
-    rule: (Arc<RuleVersion>, Limits),
-) -> Outcome<MysqlSettings> {
-    Ok(MysqlSettings {
-        servers: servers(mysql)?,
-        tables: TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?,
-        zone: config.source.zone.clone(),
-        start: mysql.start.clone(),
-        snapshot: snapshot_settings(config, &mysql.snapshot, rule),
-        heartbeat: mysql.heartbeat,
-        reader: MysqlSettings::reader(identity, mysql.server_id),
-        pipeline: config.name.clone(),
-        end,
-        batch_changes_max: config.rule.limits.batch_changes,
-        batch_bytes_max: BATCH_BYTES_MAX,
-    })
+    let reader = MysqlSettings::reader(identity, mysql.server_id);
+    let claim = Claim::take(&servers(mysql)?, &reader, &config.name).await;
+    claim.map(Some).map_err(|error| Failure::source(error, false))
 }
 
 /// The same by the rule that the configuration names.

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::connect::{Server, Unusable};
 use super::position::Place;
 use super::snapshot::{Progress, tables};
-use super::stream::{self, Stream};
+use super::stream::{self, Reader, Stream};
 use super::{GtidSet, MysqlSettings, SourceError, Start, preflight};
 
 /// How long a new process waits for the lock of one that is going away.
@@ -48,7 +48,7 @@ impl Session {
     ) -> Result<(Session, Place), Unusable> {
         let mut conn = server.connect().await?;
         let failed = |error: mysql_async::Error| server.unusable(&error);
-        lock(&mut conn, server, settings, connect).await?;
+        lock(&mut conn, server, &settings.reader, &settings.pipeline, connect).await?;
         let reads_rows = match place {
             Some(place) => place.snapshot.as_ref().is_some_and(Progress::is_reading),
             None => settings.snapshot.initial,
@@ -123,16 +123,16 @@ async fn snapshot(
 pub struct Claim(Conn);
 
 impl Claim {
-    /// Takes the lock at the first of the servers that answers.
+    /// Takes the lock at the first of the servers that answers. `pipeline`: its name, for messages.
     ///
     /// # Errors
     /// Another process of this pipeline holds it there, or no server answers.
-    pub async fn take(settings: &MysqlSettings) -> Result<Self, SourceError> {
+    pub async fn take(servers: &[Server], reader: &Reader, pipeline: &str) -> Result<Self, SourceError> {
         let mut reasons = Vec::new();
-        for server in &settings.servers {
+        for server in servers {
             let claimed = async {
                 let mut conn = server.connect().await?;
-                lock(&mut conn, server, settings, Connect::First).await?;
+                lock(&mut conn, server, reader, pipeline, Connect::First).await?;
                 Ok(Claim(conn))
             };
             match claimed.await {
@@ -153,12 +153,18 @@ impl Claim {
 }
 
 /// One process a pipeline: a word between processes, while the sink's checkpoint is what holds.
-async fn lock(conn: &mut Conn, server: &Server, settings: &MysqlSettings, connect: Connect) -> Result<(), Unusable> {
+async fn lock(
+    conn: &mut Conn,
+    server: &Server,
+    reader: &Reader,
+    pipeline: &str,
+    connect: Connect,
+) -> Result<(), Unusable> {
     let failed = |error: mysql_async::Error| server.unusable(&error);
     // The lock goes with its connection, which is silent for days.
     conn.query_drop("SET SESSION wait_timeout = 31536000").await.map_err(failed)?;
     let seconds = if connect == Connect::First { LOCK_SECONDS } else { LOCK_AGAIN_SECONDS };
-    let lock = format!("hindsight-{}", settings.reader.uuid);
+    let lock = format!("hindsight-{}", reader.uuid);
     let got: Option<Option<u8>> = conn.exec_first("SELECT GET_LOCK(?, ?)", (&lock, seconds)).await.map_err(failed)?;
     if got.flatten() == Some(1) {
         return Ok(());
@@ -167,9 +173,9 @@ async fn lock(conn: &mut Conn, server: &Server, settings: &MysqlSettings, connec
     let holder = holder.flatten().map_or("unknown".to_owned(), |id| id.to_string());
     match connect {
         Connect::First => Err(Unusable::Refused(format!(
-            "pipeline {} runs already: connection {holder} of source {} holds its lock. End that process \
+            "pipeline {pipeline} runs already: connection {holder} of source {} holds its lock. End that process \
              (or, where it is lost, run there: KILL {holder}), or give this pipeline a name and a table of its own",
-            settings.pipeline, server.name
+            server.name
         ))),
         Connect::Again => {
             warn!(
