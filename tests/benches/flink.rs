@@ -23,6 +23,9 @@ use shared::{Taken, half, read, watched};
 
 const CHANGES: u64 = 1_000_000;
 
+/// Rows of a statement: a transaction each.
+const ROWS: u32 = 10;
+
 /// In production's size.
 const BATCH_CHANGES: usize = 16_384;
 
@@ -60,9 +63,8 @@ fn main() -> ExitCode {
     let topic = Topic::on(broker.client());
     let section = topic.section();
     let place = Live { table: TABLE, batch: BATCH_CHANGES, topic: &section, ..Live::of(&server) }.place();
-    let theirs = broker.client();
     let named = format!("{}-flink", topic.name);
-    theirs.create_topic(&named, PARTITIONS, &[]);
+    topic.client.create_topic(&named, PARTITIONS, &[]);
     let captured = [half(&place, "capture"), flink_capture(&server, &topic, &named, written.changes)];
     compared("capture", &captured, KNOWN_CAPTURE);
     let config = Config::load(&place.0.path().join("hindsight.toml")).expect("the configuration");
@@ -72,9 +74,6 @@ fn main() -> ExitCode {
     println!("{}", half(&place, "apply"));
     ExitCode::SUCCESS
 }
-
-/// Rows of a statement: a transaction each.
-const ROWS: u32 = 10;
 
 fn compared(what: &str, [ours, theirs]: &[Taken; 2], known: f64) {
     let rate = |taken: &Taken| taken.n as f64 / taken.wall.as_secs_f64();

@@ -83,8 +83,8 @@ fn latency(broker: &Broker) {
     let topic = Topic::on(broker.client());
     let section = topic.section();
     let place = Live { topic: &section, ..Live::of(&server) }.place();
-    let running = place.start(&["run", "--only", "capture", "--json", "--log-format", "json"], |_| {});
-    while !server.has_all_executed_in(&topic.reached().gtids) {}
+    let mut running = place.start(&["run", "--only", "capture", "--json", "--log-format", "json"], |_| {});
+    topic.wait_until_all_is_captured(&server, &mut running);
     let (committed, seen) = thread::scope(|scope| {
         let watching = scope.spawn(|| watch(&topic.client, &topic.name));
         let commits =

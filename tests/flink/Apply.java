@@ -67,6 +67,16 @@ public class Apply {
         public Long end;
         public boolean current;
         public String op;
+
+        static Version of(int id, int owner, String info, long start, String op) {
+            Version version = new Version();
+            version.id = id;
+            version.owner = owner;
+            version.info = info;
+            version.start = start;
+            version.op = op;
+            return version;
+        }
     }
 
     static class Read extends RichFlatMapFunction<String, Change> {
@@ -141,13 +151,9 @@ public class Apply {
                 current.clear();
             }
             if (!change.op.equals("d")) {
-                Version row = new Version();
-                row.id = change.id;
-                row.owner = change.owner;
-                row.info = change.info;
-                row.start = change.registered;
+                String op = change.op.equals("u") ? "u" : "c";
+                Version row = Version.of(change.id, change.owner, change.info, change.registered, op);
                 row.current = true;
-                row.op = change.op.equals("u") ? "u" : "c";
                 current.put(change.id, row);
                 rows.add(1);
                 out.collect(row);
@@ -155,13 +161,8 @@ public class Apply {
         }
 
         private void close(Version row, long end, Collector<Version> out) {
-            Version closed = new Version();
-            closed.id = row.id;
-            closed.owner = row.owner;
-            closed.info = row.info;
-            closed.start = row.start;
+            Version closed = Version.of(row.id, row.owner, row.info, row.start, row.op);
             closed.end = end;
-            closed.op = row.op;
             rows.add(1);
             out.collect(closed);
         }

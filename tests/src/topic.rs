@@ -3,16 +3,22 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use crate::captured::{Event, assert_events, wanted};
 use crate::kafka::{Client, Record};
-use crate::live::Reached;
+use crate::live::{Reached, Running, WAIT_MAX};
+use crate::mysql::Mysql;
 use crate::oracle::Change;
 
 /// Partitions of a topic that a test's pipeline makes.
 pub const PARTITIONS: u32 = 3;
+
+/// Between two looks at a checkpoint: no event tells when it moves.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A topic of a test's own on a broker.
 #[derive(Clone, Debug)]
@@ -65,6 +71,17 @@ impl Topic {
             let last: Value = serde_json::from_str(&last).expect("JSON");
             Reached::parse(last["position"].as_str().expect("a position"))
         })
+    }
+
+    /// Waits until all that the server has executed is captured.
+    #[track_caller]
+    pub fn wait_until_all_is_captured(&self, server: &Mysql, capture: &mut Running) {
+        let begun = Instant::now();
+        while !server.has_all_executed_in(&self.reached().gtids) {
+            capture.assert_runs();
+            assert!(begun.elapsed() < WAIT_MAX, "not all was captured in {WAIT_MAX:?}: {}", capture.log());
+            thread::sleep(LOOK);
+        }
     }
 
     /// Checkpoints of the side topic, oldest first.

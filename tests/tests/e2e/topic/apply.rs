@@ -2,11 +2,10 @@
 //! when several processes share the partitions.
 
 use std::thread;
-use std::time::{Duration, Instant};
 
 use hindsight_tests::generator::{Load, Transaction, play, served};
 use hindsight_tests::kafka;
-use hindsight_tests::live::{Live, Running, WAIT_MAX};
+use hindsight_tests::live::{Live, Running};
 use hindsight_tests::oracle::{self, Change};
 use hindsight_tests::pipeline::{Place, Rule, differences};
 use hindsight_tests::say::say;
@@ -125,12 +124,7 @@ fn processes_share_the_partitions_and_take_them_over() {
             }
             writing.join().expect("play a part of the load");
         });
-        let begun = Instant::now();
-        while !server.has_all_executed_in(&topic.reached().gtids) {
-            capture.assert_runs();
-            assert!(begun.elapsed() < WAIT_MAX, "not all was captured: {}", capture.log());
-            thread::sleep(Duration::from_millis(20));
-        }
+        topic.wait_until_all_is_captured(&server, &mut capture);
         say(&format!("{wanted} processes: {:?}", place.lanes()));
     }
     capture.stop();

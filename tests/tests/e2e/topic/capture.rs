@@ -1,11 +1,8 @@
 //! What the capture half writes when nothing goes wrong, and what it refuses.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use hindsight_tests::generator::{Load, Transaction, play, served};
 use hindsight_tests::kafka;
-use hindsight_tests::live::{Live, Running, WAIT_MAX};
+use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::Change;
 use hindsight_tests::say::say;
@@ -178,24 +175,13 @@ fn a_second_process_is_refused_and_the_first_one_goes_on() {
     let place = Live { topic: &section, ..Live::of(&server) }.place();
     play(&server, first);
     let mut running = place.start(&["run", "--only", "capture", "--json"], |_| {});
-    wait(&server, &topic, &mut running);
+    topic.wait_until_all_is_captured(&server, &mut running);
     let answer = place.0.hindsight(&["run", "--only", "capture", "--json"]);
     assert_eq!(answer.exit, Some(3), "{}", answer.err);
     assert!(answer.err.contains("runs already"), "{}", answer.err);
     play(&server, rest);
-    wait(&server, &topic, &mut running);
+    topic.wait_until_all_is_captured(&server, &mut running);
     let answer = running.stop();
     assert_eq!(answer.exit, Some(0), "{}", answer.err);
     topic.assert_holds(&changes, "with a second process that was refused");
-}
-
-/// Until all that the server has is in the topic.
-#[track_caller]
-fn wait(server: &Mysql, topic: &Topic, running: &mut Running) {
-    let begun = Instant::now();
-    while !server.has_all_executed_in(&topic.reached().gtids) {
-        running.assert_runs();
-        assert!(begun.elapsed() < WAIT_MAX, "not all is captured: {}", running.log());
-        thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -122,11 +122,7 @@ fn the_program_waits_for_a_broker_that_falls_or_is_silent() {
             }
         });
     }
-    let begun = Instant::now();
-    while !server.has_all_executed_in(&topic.reached().gtids) {
-        running.assert_runs();
-        assert!(begun.elapsed() < WAIT_MAX, "not all was captured: {}", running.log());
-    }
+    topic.wait_until_all_is_captured(&server, &mut running);
     running.stop();
     topic.assert_holds(&changes, "after the broker fell");
 }

@@ -107,7 +107,7 @@ fn kills_and_freezes_of_everything_at_once_lose_and_double_nothing() {
         }
         say(&format!("step {step}: {done:?}, {} -> {:?}", topic.reached(), groups[0].place.lanes()));
     }
-    wait(|| server.has_all_executed_in(&topic.reached().gtids), &mut capture);
+    topic.wait_until_all_is_captured(&server, &mut capture);
     capture.stop();
     for group in &mut groups {
         group.running.drain(..).for_each(|member| _ = member.stop());
