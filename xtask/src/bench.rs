@@ -13,13 +13,14 @@ pub fn bench(name: Option<&str>, arguments: &[String]) -> Result<()> {
         bail!("there is no benchmark {}; tests/benches has {}", name.unwrap_or("at all"), known.join(", "));
     }
     plugins::plugins(&[])?;
-    if chosen.iter().any(|name| ["flink", "live", "snapshot", "topic"].contains(&name.as_str())) {
+    let has = |those: &[&str]| chosen.iter().any(|name| those.contains(&name.as_str()));
+    if has(&["flink", "live", "snapshot", "topic"]) {
         println!("server: {}", mysql::set_up()?);
     }
-    if chosen.iter().any(|name| ["flink", "topic"].contains(&name.as_str())) {
+    if has(&["flink", "topic"]) {
         println!("broker: {}", kafka::set_up()?);
     }
-    if chosen.iter().any(|name| *name == "flink") {
+    if has(&["flink"]) {
         println!("jobs: {}", flink::set_up()?);
     }
     // By name: `cargo bench` alone would also build every unit test once more, in the release profile.

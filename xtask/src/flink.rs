@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::{child, files, kafka, repository, services};
+use crate::{child, files, repository, services};
 
 /// Options of a job's JVM: the heap of a small task manager, and what Flink's serializers open on Java 17.
 const JVM: &str = "-Xms1g -Xmx1g -Dorg.slf4j.simpleLogger.defaultLogLevel=warn --add-opens=java.base/java.lang=ALL-UNNAMED \
@@ -15,7 +15,7 @@ const JVM: &str = "-Xms1g -Xmx1g -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -
 
 /// Sees to jobs that are those of the sources, and says which Flink they are for.
 pub fn set_up() -> Result<String> {
-    kafka::install()?;
+    services::install_java()?;
     let (folder, _held) = services::hold("flink")?;
     let sources = repository::root().join("tests/flink");
     let pom = fs::read_to_string(sources.join("pom.xml")).context("read tests/flink/pom.xml")?;
@@ -24,13 +24,8 @@ pub fn set_up() -> Result<String> {
         services::fetch_artefacts(&folder, &pom)?;
     }
     compile(&sources, &folder)?;
-    let script = format!(
-        "#!/bin/sh\n\
-         # Runs one of the jobs, named by its class. Written by `cargo xtask bench flink`.\n\
-         home=$(CDPATH= cd -- \"$(dirname -- \"$0\")/..\" && pwd -P) || exit 1\n\
-         exec java {JVM} -cp \"$home/classes:$home/libs/*\" \"$@\"\n"
-    );
-    files::write_program(&folder.join("bin/job"), script.as_bytes())?;
+    let does = "one of the jobs, named by its class. Written by `cargo xtask bench flink`.";
+    services::write_java(&folder.join("bin/job"), does, JVM, "\"$home/classes:$home/libs/*\"")?;
     let version = pom.split_once("<flink>").and_then(|(_, rest)| rest.split_once("</flink>"));
     Ok(format!("Flink {}", version.context("tests/flink/pom.xml does not say the version")?.0))
 }

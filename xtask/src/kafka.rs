@@ -9,15 +9,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::{apt, child, files, services};
+use crate::{child, services};
 
 /// A folder with `libs/*.jar`, as a distribution unpacks, instead of a download.
 const HOME: &str = "HINDSIGHT_TEST_KAFKA_HOME";
 
 const POM: &str = include_str!("kafka_pom.xml");
-
-/// What Debian calls them.
-const PACKAGES: [&str; 2] = ["openjdk-17-jdk-headless", "maven"];
 
 /// Sees to a broker that starts, and says which one it is.
 pub fn set_up() -> Result<String> {
@@ -34,7 +31,8 @@ pub fn set_up() -> Result<String> {
     {
         return Ok(version);
     }
-    let fetched = install().and_then(|()| services::fetch_artefacts(&folder, POM)).and_then(|()| version(&folder));
+    let fetched =
+        services::install_java().and_then(|()| services::fetch_artefacts(&folder, POM)).and_then(|()| version(&folder));
     fetched.map_err(|error| {
         anyhow!(
             "no Kafka broker could be had for the tests: {error:#}\nUnpack a release (3.8 or newer) and set {HOME} to its folder; \
@@ -43,24 +41,9 @@ pub fn set_up() -> Result<String> {
     })
 }
 
-/// Java and Maven, where they are missing.
-pub fn install() -> Result<()> {
-    let answers = |program: &str, option: &str| child::answer(child::command(program).arg(option)).is_ok();
-    if answers("java", "-version") && answers("mvn", "--version") {
-        return Ok(());
-    }
-    let missing = || format!("java or mvn is missing: apt-get install {}", PACKAGES.join(" "));
-    apt::install(|| Ok(PACKAGES.map(str::to_owned).to_vec())).with_context(missing)
-}
-
 fn wrap(folder: &Path, libraries: &str) -> Result<()> {
-    let script = format!(
-        "#!/bin/sh\n\
-         # Runs one of Kafka's programs, named by its class. Written by `cargo xtask setup`.\n\
-         home=$(CDPATH= cd -- \"$(dirname -- \"$0\")/..\" && pwd -P) || exit 1\n\
-         exec java ${{KAFKA_JAVA_OPTIONS-}} -cp {libraries}'/*' \"$@\"\n"
-    );
-    files::write_program(&folder.join("bin/kafka"), script.as_bytes()).map(drop)
+    let does = "one of Kafka's programs, named by its class. Written by `cargo xtask setup`.";
+    services::write_java(&folder.join("bin/kafka"), does, "${KAFKA_JAVA_OPTIONS-}", &format!("{libraries}'/*'"))
 }
 
 /// The broker's program answers: the JDK and its libraries are whole.

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{child, files, repository};
+use crate::{apt, child, files, repository};
+
+/// What Debian calls Java and Maven.
+const JAVA_PACKAGES: [&str; 2] = ["openjdk-17-jdk-headless", "maven"];
 
 /// A service's folder, held: the processes of two checkouts may share it.
 pub fn hold(name: &str) -> Result<(PathBuf, File)> {
@@ -21,6 +24,28 @@ pub fn hold(name: &str) -> Result<(PathBuf, File)> {
 pub fn given(variable: &str) -> Result<Option<PathBuf>> {
     let home = std::env::var_os(variable).filter(|home| !home.is_empty());
     home.map(|home| fs::canonicalize(&home).with_context(|| format!("{variable}: find {}", home.display()))).transpose()
+}
+
+/// Java and Maven, where they are missing.
+pub fn install_java() -> Result<()> {
+    let answers = |program: &str, option: &str| child::answer(child::command(program).arg(option)).is_ok();
+    if answers("java", "-version") && answers("mvn", "--version") {
+        return Ok(());
+    }
+    let missing = || format!("java or mvn is missing: apt-get install {}", JAVA_PACKAGES.join(" "));
+    apt::install(|| Ok(JAVA_PACKAGES.map(str::to_owned).to_vec())).with_context(missing)
+}
+
+/// A script that replaces itself by a JVM of the class it is told. `does`: what it runs, and who wrote it. `options` and
+/// `classes`: words of the shell, in which `$home` is the folder above the script's.
+pub fn write_java(program: &Path, does: &str, options: &str, classes: &str) -> Result<()> {
+    let script = format!(
+        "#!/bin/sh\n\
+         # Runs {does}\n\
+         home=$(CDPATH= cd -- \"$(dirname -- \"$0\")/..\" && pwd -P) || exit 1\n\
+         exec java {options} -cp {classes} \"$@\"\n"
+    );
+    files::write_program(program, script.as_bytes()).map(drop)
 }
 
 /// Maven's artefacts of a project into `libs`, by way of another name: libraries that are there are whole. The project is
