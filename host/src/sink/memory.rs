@@ -2,24 +2,30 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::{Sink, SinkError};
 use crate::dead_letter::{DeadLetter, Quarantine};
 use crate::history::{EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
 use crate::rows::{Row, Rows, Value};
 
-/// Rows by primary key.
+/// Rows by primary key, each entity's together.
 #[derive(Default)]
 pub struct Memory {
     history: Option<HistorySchema>,
-    /// By the primary key's values.
-    rows: BTreeMap<Vec<Owned>, Vec<Owned>>,
+    /// By the entity key's values, whose columns the primary key always has.
+    entities: FxHashMap<Vec<Owned>, EntityOfRows>,
     met: Met,
     standing: Standing,
     quarantine: Arc<Quarantine>,
     dead_letters: Vec<DeadLetter>,
 }
+
+/// Whole rows by the primary key's values.
+type EntityOfRows = BTreeMap<Vec<Owned>, Vec<Owned>>;
 
 /// Source keys that a re-snapshot has met.
 pub(super) type Met = BTreeSet<Vec<Owned>>;
@@ -36,6 +42,20 @@ pub enum Owned {
 }
 
 impl Eq for Owned {}
+
+impl Hash for Owned {
+    /// Equal values alone have to hash alike: the two zeros of a float do.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Owned::Null => {}
+            Owned::Int(value) => value.hash(state),
+            Owned::UInt(value) => value.hash(state),
+            Owned::Float(value) => (value + 0.0).to_bits().hash(state),
+            Owned::Text(text) => text.hash(state),
+            Owned::Bytes(bytes) => bytes.hash(state),
+        }
+    }
+}
 
 impl PartialOrd for Owned {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -105,7 +125,8 @@ impl Memory {
     pub fn rows(&self) -> Rows {
         let width = self.history.as_ref().map_or(0, |history| history.columns.len());
         let mut rows = Rows::new(width);
-        for row in self.rows.values() {
+        let sorted: BTreeMap<_, _> = self.entities.values().flatten().collect();
+        for row in sorted.into_values() {
             rows.push_row(row.iter().map(Owned::value));
         }
         rows
@@ -169,7 +190,12 @@ impl Sink for Memory {
             Some(known) if known.columns != history.columns || known.primary_key != history.primary_key => {
                 Err(SinkError::OtherTable("the history in memory has other columns".into()))
             }
-            _ => {
+            known => {
+                if known.as_ref().is_some_and(|known| known.roles.entity_key != history.roles.entity_key) {
+                    for (key, row) in std::mem::take(&mut self.entities).into_values().flatten() {
+                        self.entities.entry(part(&row, &history.roles.entity_key)).or_default().insert(key, row);
+                    }
+                }
                 self.history = Some(history.clone());
                 Ok(())
             }
@@ -182,20 +208,13 @@ impl Sink for Memory {
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
         let history = self.history.as_ref().expect("prepare comes first");
-        let wanted: BTreeMap<Vec<Owned>, usize> =
-            keys.iter().enumerate().map(|(entity, key)| (key.values().map(Owned::from).collect(), entity)).collect();
-        let mut found = vec![Vec::new(); keys.len()];
-        for row in self.rows.values() {
-            let entity = part(row, &history.roles.entity_key);
-            let shown = scope == Scope::AllRows || is_current(row, history);
-            if let Some(&entity) = wanted.get(&entity).filter(|_| shown) {
-                found[entity].push(row);
-            }
-        }
         let mut result = EntityRows { offsets: vec![0], rows: Rows::new(history.columns.len()) };
-        for rows in found {
-            for row in rows {
-                result.rows.push_row(row.iter().map(Owned::value));
+        for key in keys.iter() {
+            let key: Vec<Owned> = key.values().map(Owned::from).collect();
+            for row in self.entities.get(&key).into_iter().flat_map(BTreeMap::values) {
+                if scope == Scope::AllRows || is_current(row, history) {
+                    result.rows.push_row(row.iter().map(Owned::value));
+                }
             }
             result.offsets.push(result.rows.len() as u32);
         }
@@ -206,14 +225,14 @@ impl Sink for Memory {
         let history = self.history.as_ref().expect("prepare comes first");
         let source_key = history.source_key();
         let is_unmet = |row: &&Vec<Owned>| is_current(row, history) && !self.met.contains(&part(row, &source_key));
-        Ok(page(history, self.rows.values().filter(is_unmet), after, n_wanted))
+        Ok(page(history, self.entities.values().flat_map(BTreeMap::values).filter(is_unmet), after, n_wanted))
     }
 
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
         if let Some(step) = &load.snapshot {
             meet(&mut self.met, step);
             if matches!(step, SnapshotStep::Anew) {
-                self.rows.clear();
+                self.entities.clear();
                 self.dead_letters.clear();
                 self.quarantine = Arc::default();
             }
@@ -222,12 +241,22 @@ impl Sink for Memory {
             Arc::make_mut(&mut self.quarantine).extend(&load.dead_letters);
             self.dead_letters.extend_from_slice(&load.dead_letters);
         }
-        for row in load.deletes.iter() {
-            self.rows.remove(&row.values().map(Owned::from).collect::<Vec<_>>());
-        }
-        for row in load.upserts.iter() {
-            let history = self.history.as_ref().expect("prepare comes before rows");
-            self.rows.insert(key(row, &history.primary_key), row.values().map(Owned::from).collect());
+        if let Some(history) = &self.history {
+            // Where in a delete, which is a primary key, the entity's columns are.
+            let place =
+                |column| history.primary_key.iter().position(|&key| key == column).expect("the plan was checked");
+            let entity_key: Vec<usize> = history.roles.entity_key.iter().copied().map(place).collect();
+            for row in load.deletes.iter() {
+                if let Some(entity) = self.entities.get_mut(&key(row, &entity_key)) {
+                    entity.remove(&row.values().map(Owned::from).collect::<Vec<_>>());
+                }
+            }
+            for row in load.upserts.iter() {
+                let entity = self.entities.entry(key(row, &history.roles.entity_key)).or_default();
+                entity.insert(key(row, &history.primary_key), row.values().map(Owned::from).collect());
+            }
+        } else {
+            assert!(load.upserts.is_empty() && load.deletes.is_empty(), "prepare comes before rows");
         }
         self.standing.checkpoint = Some(load.checkpoint.clone());
         load.turns.iter().for_each(|turn| self.standing.ledger.turn(turn));
