@@ -19,7 +19,8 @@ const SAY_AFTER: Duration = Duration::from_secs(5);
 /// How long what was refused may take to be told, behind an error.
 const REFUSED_MAX: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether all messages are with the broker.
+/// How often it is looked whether all messages are with the broker, and for how long before the client does.
+const WAITED_HERE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_micros(500);
 
 /// A transactional producer, in a transaction or between two.
@@ -96,14 +97,10 @@ impl Transactions {
     /// Commits: waits as long as it takes, and repeats nothing but the commit.
     pub fn commit(&self) -> Result<(), TopicError> {
         let begun = Instant::now();
-        let mut said = SAY_AFTER;
-        // The client's own way to wait for this looks every 100 ms only.
-        while self.producer.in_flight_count() > 0 {
+        // The client's own way to wait for this looks every 100 ms only. But where the transaction cannot end well any more,
+        // nothing else says it: messages would wait until they are given up.
+        while self.producer.in_flight_count() > 0 && begun.elapsed() < WAITED_HERE {
             self.producer.poll(LOOK);
-            if begun.elapsed() > said {
-                self.say_waiting("to take messages", begun);
-                said = begun.elapsed() * 2;
-            }
         }
         loop {
             match self.producer.commit_transaction(SAY_AFTER) {
