@@ -265,11 +265,20 @@ fn repeat_batch() -> Option<u64> {
 
 /// A pipeline's topic, and how it is reached.
 pub fn topic_settings(config: &Config, topic: &TopicConfig) -> TopicSettings {
-    let TopicConfig { brokers, name, key, partitions, replication, member, compression, forms, librdkafka, columns: _ } =
-        topic.clone();
-    let librdkafka = librdkafka.into_iter().map(|(name, text)| (name, text.value)).collect();
-    let pipeline = config.name.clone();
-    TopicSettings { brokers, name, pipeline, key, partitions, replication, member, compression, forms, librdkafka }
+    let topic = topic.clone();
+    TopicSettings {
+        brokers: topic.brokers,
+        name: topic.name,
+        pipeline: config.name.clone(),
+        key: topic.key,
+        partitions: topic.partitions,
+        replication: topic.replication,
+        member: topic.member,
+        compression: topic.compression,
+        forms: topic.forms,
+        schemas: topic.schemas,
+        librdkafka: topic.librdkafka.into_iter().map(|(name, text)| (name, text.value)).collect(),
+    }
 }
 
 /// The file that `run` writes events to, at the checkpoint that the pipeline goes on from.

@@ -122,6 +122,8 @@ pub struct TopicConfig {
     pub compression: &'static str,
     /// How values are written where there is a choice.
     pub forms: Forms,
+    /// Whether each message is written with its schema beside it.
+    pub schemas: bool,
     /// Of messages without a schema, each with its type in MySQL's words.
     pub columns: Vec<(String, String)>,
     /// Settings of the client library, by its own names.

@@ -41,6 +41,7 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
         }
     }
     let forms = forms(&mut keys);
+    let schemas = keys.boolean("schemas").is_some_and(|(schemas, _)| schemas);
     let librdkafka = librdkafka(&mut keys);
     keys.end();
     Some(TopicConfig {
@@ -52,6 +53,7 @@ pub fn read(mut keys: Keys<'_, '_>) -> Option<TopicConfig> {
         member,
         compression: compression.map_or(defaults::TOPIC_COMPRESSION, |(word, _)| word),
         forms,
+        schemas,
         columns,
         librdkafka,
     })

@@ -3,6 +3,7 @@
 //! [`Envelope`] writes a batch's events, a line each, in the form of a topic's messages: key, value, headers. [`value`] says
 //! how each type is written; [`Events`] keeps such lines in a file, with checkpoints between them.
 
+mod connect;
 mod events;
 mod file;
 pub mod read;
@@ -41,6 +42,8 @@ pub enum KeyedBy {
 pub struct Envelope {
     forms: Forms,
     keyed_by: KeyedBy,
+    /// The topic that structures are named by, where each message has its schema beside it.
+    beside: Option<String>,
     /// Whose wall clock TIMESTAMP columns and commit times show. In a zone with summer time the hour that is there twice
     /// cannot be told apart: it is taken for the first one.
     zone: Zone,
@@ -89,6 +92,11 @@ struct Table {
     /// As JSON texts.
     database: Vec<u8>,
     name: Vec<u8>,
+    /// `{"schema":{…},"payload":`; empty where no schema is beside a message.
+    before_value: Vec<u8>,
+    before_key: Vec<u8>,
+    /// Whose schema the latter is.
+    key: Vec<usize>,
 }
 
 struct Column {
@@ -105,12 +113,19 @@ impl Envelope {
         origin.extend(br#"","connector":"mysql","name":"#);
         value::json(&mut origin, name);
         let keyed_by = KeyedBy::default();
-        Envelope { forms, keyed_by, zone, origin, tables: Vec::new(), value: Vec::new(), key: Vec::new() }
+        let (tables, value, key) = (Vec::new(), Vec::new(), Vec::new());
+        Envelope { forms, keyed_by, beside: None, zone, origin, tables, value, key }
     }
 
     /// With other keys than the entities'.
     pub fn keyed_by(self, keyed_by: KeyedBy) -> Self {
         Envelope { keyed_by, ..self }
+    }
+
+    /// With its schema beside each value and key, as Kafka Connect's JSON converter has it by `schemas.enable`. `topic`: what
+    /// structures are named by.
+    pub fn with_schemas(self, topic: &str) -> Self {
+        Envelope { beside: Some(topic.to_owned()), ..self }
     }
 
     /// Appends a batch's events, a line each; see [`Envelope::events`].
@@ -160,20 +175,28 @@ impl Envelope {
             }
             // Before the keys are compared: what is not decoded is equal to everything.
             self.write_value(batch, change, &log, now_ns).map_err(Unwritten::Value)?;
-            let Envelope { tables, value, key, zone, keyed_by, .. } = self;
-            let table = &tables[change.table as usize];
+            let Envelope { tables, value, key, zone, keyed_by, beside, forms, .. } = self;
+            let table = &mut tables[change.table as usize];
             let columns = match keyed_by {
                 KeyedBy::Entity => &plan.tables[change.table as usize].entity_key,
-                KeyedBy::PrimaryKey { .. } => &table.schema.primary_key,
+                KeyedBy::PrimaryKey { .. } => &batch.tables[change.table as usize].primary_key,
             };
+            if let Some(topic) = beside {
+                table.key_by(columns, topic, *forms);
+            }
+            let table = &*table;
             let mut event = |row: Option<Row<'_>>, moved| {
                 written.events += 1;
                 written.moves += u64::from(moved == Moved::Leaves);
                 key.clear();
                 if let Some(row) = row {
+                    key.extend(&table.before_key);
                     write_row(key, table, row, columns.iter().copied(), zone).map_err(|(column, flaw)| {
                         Unwritten::Value(unwritable(batch, change, "key", &table.schema.fields[column], flaw))
                     })?;
+                    if !table.before_key.is_empty() {
+                        key.push(b'}');
+                    }
                 }
                 let key = row.is_some().then_some(key.as_slice());
                 take(&Event { table: change.table, op: change.op, key, value, moved }).map_err(Unwritten::Taker)
@@ -205,12 +228,13 @@ impl Envelope {
     }
 
     fn meet(&mut self, schemas: &[Arc<TableSchema>]) {
+        let of = |schema| Table::of(schema, self.forms, self.beside.as_deref());
         self.tables.truncate(schemas.len());
         for (i, schema) in schemas.iter().enumerate() {
             match self.tables.get_mut(i) {
                 Some(table) if table.schema == *schema => {}
-                Some(table) => *table = Table::of(schema, self.forms),
-                None => self.tables.push(Table::of(schema, self.forms)),
+                Some(table) => *table = of(schema),
+                None => self.tables.push(of(schema)),
             }
         }
     }
@@ -220,6 +244,7 @@ impl Envelope {
         let table = &self.tables[change.table as usize];
         let out = &mut self.value;
         out.clear();
+        out.extend(&table.before_value);
         for (side, opening, image) in
             [("before", &br#"{"before":"#[..], batch.before(change)), ("after", br#","after":"#, batch.after(change))]
         {
@@ -257,12 +282,15 @@ impl Envelope {
             value::unsigned(out, (now_ns / per) as u64);
         }
         out.push(b'}');
+        if !table.before_value.is_empty() {
+            out.push(b'}');
+        }
         Ok(())
     }
 }
 
 impl Table {
-    fn of(schema: &Arc<TableSchema>, forms: Forms) -> Self {
+    fn of(schema: &Arc<TableSchema>, forms: Forms, beside: Option<&str>) -> Self {
         let json = |text: &str| {
             let mut out = Vec::new();
             value::json(&mut out, text);
@@ -279,8 +307,27 @@ impl Table {
             columns: schema.fields.iter().map(column).collect(),
             database: json(database),
             name: json(name),
+            before_value: beside.map_or(Vec::new(), |topic| opening(&connect::of_value(topic, schema, forms))),
+            before_key: Vec::new(),
+            key: Vec::new(),
         }
     }
+
+    /// Has keys of these columns; asked for each event, it does something at the first.
+    fn key_by(&mut self, columns: &[usize], topic: &str, forms: Forms) {
+        if self.before_key.is_empty() || self.key != columns {
+            self.before_key = opening(&connect::of_key(topic, &self.schema, columns, forms));
+            self.key = columns.to_vec();
+        }
+    }
+}
+
+/// What stands before a payload.
+fn opening(schema: &connect::Schema) -> Vec<u8> {
+    let mut out = br#"{"schema":"#.to_vec();
+    value::json(&mut out, schema);
+    out.extend(br#","payload":"#);
+    out
 }
 
 /// Of the host's clock.

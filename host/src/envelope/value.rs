@@ -127,10 +127,7 @@ pub enum Flaw {
 
 impl Form {
     pub fn of(field: &Field, forms: Forms) -> Self {
-        let argument = |number: usize| {
-            let (_, arguments) = field.declared.split_once('(')?;
-            arguments.split_once(')')?.0.split(',').nth(number)?.trim().parse().ok()
-        };
+        let argument = |number| argument(&field.declared, number);
         let Forms { decimals, times } = forms;
         match field.logical {
             Logical::Datetime if field.declared.starts_with("timestamp") => Form::Timestamp(argument(0).unwrap_or(0)),
@@ -168,6 +165,12 @@ impl Form {
             },
         }
     }
+}
+
+/// The number at this place in the brackets of a declared type: 10 and 2 of `decimal(10,2)`.
+pub fn argument(declared: &str, number: usize) -> Option<usize> {
+    let (_, arguments) = declared.split_once('(')?;
+    arguments.split_once(')')?.0.split(',').nth(number)?.trim().parse().ok()
 }
 
 /// `zone`: whose wall clock TIMESTAMP values show.

@@ -18,7 +18,7 @@ use crate::envelope::{Forms, KeyedBy};
 pub struct TopicSettings {
     /// `host:port`, any of the cluster's.
     pub brokers: Vec<String>,
-    /// The topic of changes; `<name>.capture` is its side topic.
+    /// The topic of changes; `<name>.capture` and `<name>.dead-letters` are its side topics.
     pub name: String,
     /// The pipeline's name: names the clients and the transactions.
     pub pipeline: String,
@@ -34,6 +34,8 @@ pub struct TopicSettings {
     pub compression: &'static str,
     /// Of values, where there is a choice.
     pub forms: Forms,
+    /// Whether each message that is written here has its schema beside it.
+    pub schemas: bool,
     /// Settings of librdkafka by its own names: security, above all.
     pub librdkafka: Vec<(String, String)>,
 }
@@ -80,6 +82,11 @@ impl TopicSettings {
     /// The topic that holds the capture half's checkpoint and the tables' schemas.
     pub fn side(&self) -> String {
         format!("{}.capture", self.name)
+    }
+
+    /// The topic that has a copy of what was set aside.
+    pub fn letters(&self) -> String {
+        format!("{}.dead-letters", self.name)
     }
 
     /// `127.0.0.1:9092`, for messages.

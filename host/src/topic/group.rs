@@ -24,7 +24,7 @@ use super::schemas::{Order, Schemas};
 use super::sequence::{MOVE_HEADER, SCHEMA_HEADER, SEQUENCE_HEADER};
 use super::{TopicError, admin, foreign};
 use crate::civil::Zone;
-use crate::envelope::read::{Foreign, ForeignSettings, Reader};
+use crate::envelope::read::{Foreign, ForeignSettings, Payloads, Reader};
 use crate::event::{EntityKey, Position, Sides};
 
 /// Bytes of messages that wait in a lane's feed before it is paused, and below which it goes on.
@@ -337,7 +337,7 @@ impl Assigned {
                 Some(foreign) => Messages::Foreign(Foreign::new(foreign, self.partitions)),
                 None => {
                     let order = Order { entity_key, partitions: self.partitions };
-                    Messages::Ours(self.schemas.clone(), Arc::new(order))
+                    Messages::Ours(self.schemas.clone(), Arc::new(order), Payloads::default())
                 }
             };
             let offset = reached.offset;

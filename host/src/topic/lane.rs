@@ -12,7 +12,7 @@ use tracing::debug;
 use super::TopicError;
 use super::schemas::{Order, Schemas};
 use super::sequence::{SEQUENCE_HEADER, Sequence};
-use crate::envelope::read::{Foreign, Look, Origin, Place, ReadError, Reader, Record, schema};
+use crate::envelope::read::{Foreign, Look, Origin, Payloads, Place, ReadError, Reader, Record, schema};
 use crate::event::{Batch, Position, Sides, Transaction};
 use crate::source::{Source, SourceError};
 
@@ -107,7 +107,7 @@ impl FromStr for Reached {
 
 /// Who writes the messages, and how a table's schema is found.
 pub(super) enum Messages {
-    Ours(Arc<Schemas>, Arc<Order>),
+    Ours(Arc<Schemas>, Arc<Order>, Payloads),
     Foreign(Foreign),
 }
 
@@ -239,7 +239,13 @@ impl Lane {
             (Messages::Ours(..), _) if message.sequence.is_none() => {
                 return Err(not_ours(Place { topic, partition: *partition, offset: message.offset }));
             }
-            (Messages::Ours(..), Some(value)) => (message.schema.clone().unwrap_or_default(), 0..value.len()),
+            (Messages::Ours(_, _, payloads), Some(value)) => {
+                let envelope = payloads.find(value).map_err(|wrong| {
+                    let place = Place { topic, partition: *partition, offset: message.offset };
+                    SourceError::Stop(format!("{place}: {wrong}"))
+                })?;
+                (message.schema.clone().unwrap_or_default(), envelope)
+            }
             (Messages::Foreign(foreign), Some(value)) => match foreign.look(message.key.as_deref(), value, reader) {
                 Ok(Look::Change { schema, envelope }) => (schema, envelope),
                 Ok(Look::Nothing) => (Arc::default(), 0..0),
@@ -260,7 +266,7 @@ impl Lane {
         if reader.turn_to(hash, place).is_ok() {
             return Ok(());
         }
-        let Messages::Ours(schemas, order) = &self.of.messages else {
+        let Messages::Ours(schemas, order, _) = &self.of.messages else {
             return Err(SourceError::Stop(format!("{place}: its table is not known")));
         };
         let (schemas, order, wanted) = (schemas.clone(), order.clone(), hash.to_owned());

@@ -38,7 +38,10 @@ impl TopicLog {
     /// Broker, topics or checkpoint do not serve.
     pub async fn open(settings: &TopicSettings, source: &str, zone: Zone) -> Result<Self, LogError> {
         let writer = Writer::open(settings, source).await.map_err(|error| log_error(error, false))?;
-        let envelope = Envelope::new(&settings.pipeline, zone, settings.forms).keyed_by(settings.key);
+        let mut envelope = Envelope::new(&settings.pipeline, zone, settings.forms).keyed_by(settings.key);
+        if settings.schemas {
+            envelope = envelope.with_schemas(&settings.name);
+        }
         let key = settings.key;
         let (forms, schemas, sent) = (settings.forms, Vec::new(), BTreeSet::new());
         Ok(TopicLog {

@@ -8,7 +8,7 @@ use hindsight_tests::say::say;
 use serde_json::{Value, json};
 
 /// The recorded tables with a rule that takes each, and how many values their events hold at least.
-const TABLES: &[(&str, Rule, &str, usize)] = &[
+pub(crate) const TABLES: &[(&str, Rule, &str, usize)] = &[
     ("item_assets", Rule::ByOwner, "", 80),
     ("all_types", Rule::ByOwner, "owner = \"t4\", time = \"dt\", columns = \"vch\"", 300),
     ("composite_pk", Rule::ByOwner, "id = \"a\", owner = \"b\", time = \"c\", columns = \"v\"", 20),

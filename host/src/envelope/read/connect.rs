@@ -1,26 +1,8 @@
-//! A table's columns as the schema says them that Kafka Connect's JSON converter writes beside each message.
-//!
-//! Names of types: Debezium's documentation of its MySQL connector, "Data type mappings"; Connect's logical types.
+//! A table's columns as the schema beside a message says them.
 
-use serde::Deserialize;
-
+use super::super::connect::Schema;
 use super::super::value::Form;
 use crate::event::{Field, Logical};
-
-#[derive(Deserialize)]
-struct Schema {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    optional: bool,
-    /// What it means, beside what it is.
-    name: Option<String>,
-    #[serde(default)]
-    parameters: std::collections::BTreeMap<String, String>,
-    field: Option<String>,
-    #[serde(default)]
-    fields: Vec<Schema>,
-}
 
 /// The columns of a row, and how each is written, by the schema of a whole envelope.
 ///
@@ -40,8 +22,10 @@ fn column(schema: &Schema) -> Result<(Field, Form), String> {
     let name = schema.field.clone().ok_or("its schema has a column without a name")?;
     let number = |parameter: &str| schema.parameters.get(parameter).and_then(|text| text.parse::<usize>().ok());
     let choices = |word: &str| {
-        let names = schema.parameters.get("allowed").map_or("", String::as_str).split(',');
-        let names: Vec<String> = names.map(|name| format!("'{}'", name.replace('\'', "''"))).collect();
+        // A comma within a name is escaped.
+        let allowed = schema.parameters.get("allowed").map_or("", String::as_str).replace("\\,", "\0");
+        let names = allowed.split(',').map(|name| format!("'{}'", name.replace('\'', "''").replace('\0', ",")));
+        let names: Vec<String> = names.collect();
         format!("{word}({})", names.join(","))
     };
     let plain = |logical, declared: &str, form| (logical, declared.to_owned(), form);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::super::Forms;
 use super::super::value::Form;
-use super::scan::{Fault, Scanner};
+use super::parts::Parts;
+use super::scan::Scanner;
 use super::{Reader, connect, value};
 use crate::event::{EntityKey, Field, TableSchema};
 
@@ -220,42 +221,6 @@ impl Foreign {
             return Err(format!("it is a change of {database}.{table}, which source.tables does not name"));
         }
         Ok((database, table))
-    }
-}
-
-/// Members of a message.
-#[derive(Default)]
-struct Parts {
-    schema: Option<Range<usize>>,
-    payload: Option<Range<usize>>,
-    times: usize,
-    others: usize,
-}
-
-impl Parts {
-    fn of(message: &[u8]) -> Result<Self, Fault> {
-        let mut parts = Parts::default();
-        let mut scanner = Scanner::new(message);
-        scanner.object(|scanner, name| {
-            scanner.peek();
-            let start = scanner.at();
-            scanner.skip()?;
-            let range = start..scanner.at();
-            match name {
-                "schema" => parts.schema = Some(range),
-                "payload" => parts.payload = Some(range),
-                "ts_ms" | "ts_us" | "ts_ns" => parts.times += 1,
-                _ => parts.others += 1,
-            }
-            Ok(())
-        })?;
-        scanner.end()?;
-        Ok(parts)
-    }
-
-    /// `{"ts_ms":1795385496102}`
-    fn is_heartbeat(&self) -> bool {
-        self.times > 0 && self.others == 0 && self.payload.is_none()
     }
 }
 

@@ -6,6 +6,7 @@
 mod connect;
 mod foreign;
 mod origin;
+mod parts;
 mod scan;
 pub mod schema;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use value::Reading;
 
 pub use foreign::{Foreign, ForeignSettings, Look};
 pub use origin::{Origin, Step};
+pub use parts::Payloads;
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug)]
@@ -296,10 +298,12 @@ impl OfLog {
         Ok(())
     }
 
-    /// None: a row of a snapshot, or from no place that can be compared.
+    /// None: a row of a snapshot, or from no place that can be compared. No server that others read from has the number 0: our
+    /// own topics name none, hold each change once, and say of a statement's rows only where it is.
     fn origin(self, op: Op, time_us: i64) -> Option<Origin> {
         let OfLog { server, file, pos, row } = self;
-        let is_known = op != Op::Read && pos > 0 && !file.is_empty() && !file.contains(char::is_whitespace);
+        let is_known =
+            op != Op::Read && server > 0 && pos > 0 && !file.is_empty() && !file.contains(char::is_whitespace);
         is_known.then_some(Origin { server, file, pos, row, is_second: op == Op::Create, time_us })
     }
 }
