@@ -22,4 +22,5 @@ mod run_capture;
 pub mod running;
 mod signals;
 pub mod swap;
+mod telling;
 pub mod validate;

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::progress::Progress;
 use super::run::{self, Course, Half, report};
+use super::telling::Telling;
 use crate::assemble::{self, LaneParts};
 use crate::cli;
 use crate::config::{Config, TopicConfig};
@@ -107,6 +108,7 @@ impl<'c> Applying<'c> {
         let lane_settings = assemble::lane_settings(config, end, assemble::foreign(config, topic).await?)?;
         let group = Group::join(&settings, lane_settings, Arc::new(lanes.clone()), tell).await;
         let group = group.map_err(|error| Failure::topic(error, false))?;
+        let telling = Telling::begin(config, topic);
         let outcome = tokio::select! {
             Ok(_) = stop.wait_for(|stop| *stop) => Ok(()),
             Some(failure) = failures.recv() => Err(failure),
@@ -114,6 +116,7 @@ impl<'c> Applying<'c> {
         };
         // Its lanes finish the batch in hand.
         tokio::task::block_in_place(|| drop(group));
+        telling.end().await;
         outcome?;
         if let Ok(failure) = failures.try_recv() {
             return Err(failure);

@@ -23,7 +23,7 @@ struct Wanted<'a> {
 /// Of the change topic: everything stays until it is old; compaction would leave the last change of an entity only.
 const CHANGES: &[(&str, &str)] = &[("cleanup.policy", "delete")];
 
-/// Of the side topic: the last record of a key stays for ever. Small segments, as the one that is written to is never
+/// Of the side topics: the last record of a key stays for ever. Small segments, as the one that is written to is never
 /// compacted, and a checkpoint is written with every transaction.
 const SIDE: &[(&str, &str)] =
     &[("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.1")];
@@ -83,6 +83,19 @@ pub(super) async fn see_to(settings: &TopicSettings) -> Result<u32, TopicError> 
         };
     }
     Ok(partitions)
+}
+
+/// Sees to a topic of dead letters: one of its own name.
+///
+/// # Errors
+/// As [`see_to`].
+pub(super) async fn see_to_letters(settings: &TopicSettings) -> Result<(), TopicError> {
+    let admin = Admin::new(settings)?;
+    let letters = Wanted { name: &settings.name, partitions: 1, settings: SIDE, compacted: true };
+    match count(&admin, settings, letters.name)? {
+        Some(found) => check(&admin, settings, &letters, found).await,
+        None => make(&admin, settings, &letters).await.map(drop),
+    }
 }
 
 /// Looks at a change topic that is there; gives how many partitions it has.
@@ -239,11 +252,11 @@ async fn check(
             alter("delete")
         ))),
         true if !has("compact") || has("delete") => Err(TopicError::Unfit(format!(
-            "topic {name} has cleanup.policy={policy}: in time the checkpoint would be deleted. Mend it: {}",
+            "topic {name} has cleanup.policy={policy}: in time what it holds would be deleted. Mend it: {}",
             alter("compact")
         ))),
         true if partitions != 1 => Err(TopicError::Unfit(format!(
-            "topic {name} has {partitions} partitions, and has to have one: the last checkpoint could not be told. Delete it if \
+            "topic {name} has {partitions} partitions, and has to have one: which of its records is the last could not be told. Delete it if \
              it was made by hand and is empty, or name another [topic] name"
         ))),
         _ => Ok(()),

@@ -1,8 +1,9 @@
-//! The Kafka topic between capture and history, and its side topic. The only place that knows a Kafka client.
+//! The Kafka topic between capture and history, and its side topics. The only place that knows a Kafka client.
 //!
 //! ```text
 //! capture half: batch ──▶ writer ──one transaction──▶ <topic> (a message an event), <topic>.capture (the checkpoint)
 //! apply half:   <topic> ──▶ group ──a partition's messages──▶ lane, a source ──▶ batch
+//!               what was set aside ──▶ <topic>.dead-letters (a copy)
 //! ```
 //!
 //! The topic may also be one that Debezium or Flink CDC writes (`foreign`): then there is no capture half.
@@ -18,6 +19,7 @@ mod document;
 mod foreign;
 mod group;
 mod lane;
+mod letters;
 mod log;
 mod partition;
 mod producer;
@@ -31,6 +33,7 @@ mod writer;
 pub use client::{TopicSettings, is_ours};
 pub use group::{Ending, Group, LaneSettings, Lanes};
 pub use lane::Lane;
+pub use letters::LetterLog;
 pub use log::TopicLog;
 pub use rewind::{Target, To, targets};
 pub use survey::{Finding, State, survey};

@@ -1,30 +1,26 @@
 //! Changes that cannot be decided, from the log to the dead letters and from there into the history, with the built
 //! program: under both rules, and with kills.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use hindsight_tests::asset_log::Random;
 use hindsight_tests::binlog::{Cell, Events, Table};
 use hindsight_tests::contract::source::Seen;
-use hindsight_tests::kafka;
 use hindsight_tests::oracle::{self, Change, OnOwnerChange, Op, Row};
 use hindsight_tests::pipeline::{Pipeline, Place, Rule, assert_same};
 use hindsight_tests::program::{Answer, Folder};
 use hindsight_tests::say::say;
-use hindsight_tests::topic::Topic;
 
 use crate::documents::renewed;
-use crate::topic::apply::QUICK;
 
 /// A log of some owners' assets, in which an owner or a time is NULL now and then, and its changes.
-struct Log {
-    file: PathBuf,
-    changes: Vec<Change>,
+pub(crate) struct Log {
+    pub file: PathBuf,
+    pub changes: Vec<Change>,
     _folder: Folder,
 }
 
-fn log(seed: u64, n_changes: usize) -> Log {
+pub(crate) fn log(seed: u64, n_changes: usize) -> Log {
     let (table, mut random) = (Table::item_assets(), Random(seed));
     let mut assets: Vec<Vec<Cell>> = Vec::new();
     let mut events = Events::new();
@@ -100,7 +96,7 @@ fn change(seen: &Seen) -> Change {
 
 /// The history of the rule where changes that cannot be decided are set aside, with or without all that follows them.
 #[track_caller]
-fn assert_history(place: &Place, rule: Rule, changes: &[Change], waits: bool, what: &str) {
+pub(crate) fn assert_history(place: &Place, rule: Rule, changes: &[Change], waits: bool, what: &str) {
     match rule {
         Rule::ByOwner => {
             let wanted = oracle::scd2_by_owner_set_aside(changes, OnOwnerChange::Close, waits, |_| false);
@@ -113,12 +109,12 @@ fn assert_history(place: &Place, rule: Rule, changes: &[Change], waits: bool, wh
     }
 }
 
-fn letters(place: &Place, arguments: &[&str]) -> Answer {
+pub(crate) fn letters(place: &Place, arguments: &[&str]) -> Answer {
     place.0.hindsight(&[&["dead-letters"], arguments].concat())
 }
 
 /// How many letters there are, and how many entities wait.
-fn listed(place: &Place) -> (u64, usize) {
+pub(crate) fn listed(place: &Place) -> (u64, usize) {
     let answer = letters(place, &["list", "--json"]);
     assert_eq!(answer.exit, Some(0), "{}", answer.err);
     let list = answer.json();
@@ -197,35 +193,6 @@ fn kills_lose_no_dead_letter_and_replay_none_twice() {
             before.0, before.1
         ));
     }
-}
-
-#[test]
-fn with_a_topic_each_partition_keeps_its_own_dead_letters() {
-    let log = log(14, 2_000);
-    let topic = Topic::on(kafka::shared());
-    let place = Pipeline { files: vec![log.file.clone()], batch: 100, ..Pipeline::default() }.place();
-    let config = place.0.path().join("hindsight.toml");
-    let text = std::fs::read_to_string(&config).expect("read the configuration") + &topic.section() + QUICK;
-    std::fs::write(&config, text).expect("write the configuration");
-    for half in ["capture", "apply"] {
-        let answer = place.0.hindsight(&["run", "--only", half, "--to-end"]);
-        assert_eq!(answer.exit, Some(0), "{half}: {}", answer.err);
-    }
-    assert_history(&place, Rule::ByOwner, &log.changes, true, "set aside with all that follows");
-    let list = letters(&place, &["list", "--json"]).json();
-    let list = list.as_array().unwrap();
-    let lanes: BTreeSet<&str> =
-        list.iter().map(|chain| chain["letter"].as_str().unwrap().split_once('/').unwrap().0).collect();
-    assert!(lanes.len() > 1, "{lanes:?}");
-    let place_in_topic = list[0]["place"].as_str().unwrap();
-    assert!(place_in_topic.contains("partition") && place_in_topic.contains("offset"), "{place_in_topic}");
-    let letter = list[0]["letter"].as_str().unwrap();
-    assert_eq!(
-        letters(&place, &["show", "--letter", letter]).out.lines().count(),
-        if list[0]["op"] == "u" { 4 } else { 3 }
-    );
-    letters(&place, &["replay", "--drop-rejected"]);
-    assert_history(&place, Rule::ByOwner, &log.changes, false, "replayed without the rejects");
 }
 
 #[test]

@@ -202,6 +202,14 @@ fn letter_json(config: &Config, kept: &Kept) -> Value {
     })
 }
 
+/// A letter as the topic of dead letters has it: also who set it aside, and what its event's columns are.
+pub(super) fn record(config: &Config, kept: &Kept) -> Value {
+    let mut value = letter_json(config, kept);
+    value["pipeline"] = config.name.as_str().into();
+    value["schema"] = serde_json::from_str(&kept.letter.schema.document).unwrap_or_default();
+    value
+}
+
 fn letter_text(config: &Config, kept: &Kept) -> String {
     let Kept { letter, at, .. } = kept;
     let entity = letter.entity.as_ref().map(|entity| format!(", entity {entity}")).unwrap_or_default();

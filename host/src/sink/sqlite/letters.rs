@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use rusqlite::{Connection, Row as SqlRow, Transaction, TransactionBehavior, named_params, params};
 
 use super::table::{self, Statements};
-use super::{BUSY_TIMEOUT, Prepared, Write, ledger, read_entities, reader, write_rows};
+use super::{BUSY_TIMEOUT, Prepared, Write, ledger, read_entities, reader, untold, write_rows};
 use crate::dead_letter::{Cause, DeadLetter, Quarantine, Schema};
 use crate::event::Op;
 use crate::groups::Moved;
@@ -73,12 +73,14 @@ pub fn write(transaction: &Transaction<'_>, pipeline: &str, letters: &[DeadLette
             ":schema": letter.schema.hash,
             ":event": letter.event,
         })?;
+        untold::note(transaction, pipeline, n)?;
     }
     Ok(())
 }
 
 /// The history begins anew, and what was set aside of it comes again.
 pub fn empty(transaction: &Transaction<'_>, pipeline: &str) -> rusqlite::Result<()> {
+    untold::note_all(transaction, pipeline)?;
     transaction.execute("DELETE FROM hindsight_dead_letters WHERE pipeline = ?", [pipeline]).map(drop)
 }
 
@@ -134,10 +136,10 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// A pipeline's dead letters, whether it runs or not.
 pub struct DeadLetters {
-    connection: Connection,
+    pub(super) connection: Connection,
     path: PathBuf,
     table: String,
-    pipeline: String,
+    pub(super) pipeline: String,
     prepared: Option<Prepared>,
 }
 
@@ -178,8 +180,9 @@ impl DeadLetters {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(unfit)?;
         // Of a file that an older version made, too.
         connection.pragma_update(None, "query_only", false).map_err(unfit)?;
-        if !connection.table_exists(None, "hindsight_dead_letters").map_err(unfit)? {
+        if !connection.table_exists(None, "hindsight_dead_letters_untold").map_err(unfit)? {
             connection.execute_batch(TABLES).map_err(unfit)?;
+            connection.execute_batch(untold::TABLES).map_err(unfit)?;
         }
         let (path, table, pipeline) = (path.to_owned(), table.to_owned(), pipeline.to_owned());
         Ok(DeadLetters { connection, path, table, pipeline, prepared: None })
@@ -257,6 +260,7 @@ impl DeadLetters {
                          `hindsight dead-letters list`"
                     )));
                 }
+                untold::note(&transaction, lane, *n).map_err(failed)?;
             }
         }
         if !upserts.is_empty() || !deletes.is_empty() {
@@ -270,19 +274,19 @@ impl DeadLetters {
         transaction.commit().map_err(failed)
     }
 
-    fn failed(&self, what: &str, error: rusqlite::Error) -> SinkError {
+    pub(super) fn failed(&self, what: &str, error: rusqlite::Error) -> SinkError {
         SinkError::Stop(format!("{what} the dead letters in {}: {error}", self.path.display()))
     }
 }
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "letter.pipeline, letter.n, entity, entity_key, quarantines, cause, reason, op, side, place, rule, hash, document,
      event, at";
 
 /// Of a pipeline and its lanes; a pipeline's name has no character that is more than itself here.
-const MINE: &str = "(pipeline = ?1 OR pipeline GLOB ?1 || '/*')";
+pub(super) const MINE: &str = "(pipeline = ?1 OR pipeline GLOB ?1 || '/*')";
 
-fn kept(row: &SqlRow<'_>) -> rusqlite::Result<Kept> {
+pub(super) fn kept(row: &SqlRow<'_>) -> rusqlite::Result<Kept> {
     let text = |column: &str| row.get::<_, String>(column);
     let unknown = |column: &str, value: String| {
         let why = anyhow!("a dead letter's {column} {value:?} is not known to this version");

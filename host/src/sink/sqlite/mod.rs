@@ -1,7 +1,7 @@
 //! History in an SQLite file: rows and checkpoint in one transaction, readable by plain `sqlite3`.
 //!
 //! `table` makes and compares the history table, `value` holds the text forms, `state` the checkpoint, `ledger` the rule
-//! versions, `letters` the dead letters, `met` what a re-snapshot has met, `backfill` keeps the write-ahead log small, `reader` answers queries without
+//! versions, `letters` the dead letters, `untold` those that a topic is still to be told of, `met` what a re-snapshot has met, `backfill` keeps the write-ahead log small, `reader` answers queries without
 //! the rule, `snapshot` is for a dry run.
 
 mod backfill;
@@ -12,6 +12,7 @@ mod reader;
 mod snapshot;
 mod state;
 mod table;
+mod untold;
 mod value;
 
 use std::path::{Path, PathBuf};

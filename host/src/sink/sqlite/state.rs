@@ -65,6 +65,7 @@ impl State {
             .and_then(|()| connection.execute_batch(super::ledger::TABLES))
             .and_then(|()| connection.execute_batch(super::met::TABLES))
             .and_then(|()| connection.execute_batch(super::letters::TABLES))
+            .and_then(|()| connection.execute_batch(super::untold::TABLES))
             .map_err(unfit)?;
         State::read(connection, pipeline, path)
     }
