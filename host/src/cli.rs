@@ -305,6 +305,9 @@ pub enum DeadLettersCommand {
     #[command(after_help = "Examples:\n  hindsight dead-letters show --key 7\n  \
                             hindsight dead-letters show --letter 17 --json")]
     Show(DeadLettersShow),
+    /// Write a chain as a case file, with the entity's history as it is before it: to try a rule on it with `rule test`.
+    #[command(after_help = "Example:\n  hindsight dead-letters case --key 7 > cases/an-asset-without-a-time.toml")]
+    Case(DeadLettersCase),
     /// Decide an entity's dead letters, in order, by the rule that is active now; those that it decides are in the
     /// history then, and the entity goes on. Also while the pipeline runs.
     ///
@@ -335,6 +338,20 @@ pub struct Letters {
     /// This one, as `list` and `show` name it.
     #[arg(long, value_name = "LETTER")]
     pub letter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "which", required = true, args = ["key", "letter"])]
+pub struct DeadLettersCase {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    #[command(flatten)]
+    pub letters: Letters,
+    /// At most so many of the chain's changes, from its first one on.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
+    pub limit: usize,
+    #[command(flatten)]
+    pub json: Json,
 }
 
 #[derive(Debug, Args)]

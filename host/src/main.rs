@@ -58,6 +58,7 @@ fn dispatch(command: Command) -> Outcome<()> {
         Command::DeadLetters(command) => match command {
             DeadLettersCommand::List(args) => dead_letters::list(&args),
             DeadLettersCommand::Show(args) => dead_letters::show(&args),
+            DeadLettersCommand::Case(args) => dead_letters::case(&args),
             DeadLettersCommand::Replay(args) => dead_letters::replay(&args),
             DeadLettersCommand::Drop(args) => dead_letters::drop(&args),
         },

@@ -1,5 +1,6 @@
 //! `hindsight dead-letters`: what was set aside, from the history's file itself; the pipeline may be running or not.
 
+mod case;
 mod replay;
 
 use anyhow::anyhow;
@@ -16,6 +17,7 @@ use crate::output::{self, grouped};
 use crate::rows::Rows;
 use crate::sink::{Chain, DeadLetters, Kept, Settled};
 
+pub use case::case;
 pub use replay::replay;
 
 /// Letters that are in memory at once.

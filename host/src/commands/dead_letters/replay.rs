@@ -125,7 +125,7 @@ fn replay_chain(
 }
 
 /// Letters as a batch, change by change.
-fn batch(config: &Config, step: &[Kept]) -> Outcome<Batch> {
+pub(super) fn batch(config: &Config, step: &[Kept]) -> Outcome<Batch> {
     let unreadable = |text: String| Failure::run(anyhow!(text).context("a dead letter cannot be read"));
     let mut reader = Reader::new(config.source.zone.clone());
     let lane = format!("dead letters of {}", step[0].lane);

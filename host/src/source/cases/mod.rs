@@ -3,6 +3,7 @@
 //! A [`Case`] is read here; its changes go through production's own [`Batch::push`] as a [`Source`]. Which history
 //! columns there are, only the rule's plan says, so history and expectation are read once the plan is known.
 
+mod draft;
 mod read;
 mod source;
 mod values;
@@ -15,6 +16,7 @@ use crate::event::{Field, Op, TableSchema};
 use crate::history::HistorySchema;
 use crate::rows::Rows;
 
+pub use draft::Draft;
 pub use read::default_table;
 pub use source::CaseSource;
 pub use values::Cell;

@@ -197,3 +197,45 @@ fn a_case_reads_the_same_at_every_batch_size_and_splits_a_changed_primary_key() 
     let foreign = Position("case/1 done=3".into());
     assert!(CaseSource::open(case, 1, Some(&foreign)).is_err());
 }
+
+#[tokio::test]
+async fn what_is_written_down_reads_back() {
+    let text = r#"
+settings = { owner = "weird key" }
+table = { name = "shop.all \"types\"", primary-key = ["id"], columns = { id = "bigint", "weird key" = "bigint unsigned", t = "text", d = "decimal(20,4)", f = "double", b = "varbinary(9)", ok = "boolean", day = "date", at = "datetime(6)", took = "time(3)", j = "json", e = "enum('a','it''s')" } }
+history = [ { source_id = 1, start_ts = "2025-01-01 00:00:00.5" }, { source_id = -2 } ]
+[[change]]
+op = "u"
+ts = "2025-02-01 00:00:00.25"
+before = { id = 1 }
+after = { id = 1, "weird key" = "18446744073709551615", t = "a\\ \"q\" \n\u007f 검", d = "-1.5000", f = -1e300, b = "0x00ff", ok = true, day = "2024-02-29", at = "2025-02-01 00:00:00.000001", took = "-01:02:03.5", j = "{}", e = "it's" }
+[[change]]
+op = "d"
+ts = "2025-03-01 00:00:00"
+before = { id = 1, f = inf }
+[expect]
+history = []
+"#;
+    let case = parse(text).unwrap_or_else(|faults| panic!("{faults}"));
+    let schema = history_schema();
+    let history = case.history(&schema).unwrap_or_else(|faults| panic!("{faults}"));
+    let mut source = CaseSource::open(Arc::new(case.clone()), 10, None).expect("a source");
+    let (batch, _) = source.next().await.expect("a batch").expect("changes");
+    let about = ["about it".to_owned()];
+    let draft = Draft { about: &about, settings: &case.settings, batch: &batch, schema: &schema, history: &history };
+    let again = parse(&draft.text()).unwrap_or_else(|faults| panic!("{faults}\n{}", draft.text()));
+    assert_eq!((&again.settings, &again.tables), (&case.settings, &case.tables));
+    for (again, change) in again.changes.iter().zip(&case.changes) {
+        assert_eq!((again.op, again.time_us), (change.op, change.time_us));
+        assert_eq!((&again.before, &again.after), (&change.before, &change.after));
+    }
+    assert_eq!(again.changes.len(), 2);
+    let rows =
+        |rows: Rows| rows.iter().map(|row| row.values().map(|v| format!("{v:?}")).collect()).collect::<Vec<Vec<_>>>();
+    assert_eq!(rows(again.history(&schema).expect("rows")), rows(history));
+    assert_eq!(
+        again.expected_history(&schema).expect("rows").len(),
+        2,
+        "the history before is what there is to begin with"
+    );
+}
