@@ -78,6 +78,10 @@ pub fn is_ours(name: &str) -> bool {
     OURS.binary_search(&name).is_ok() || name == "message.send.max.retries"
 }
 
+/// What all partitions' queues hold together, and one at the least and at the most.
+const QUEUED_KIB: u32 = 16 << 10;
+const QUEUED_KIB_OF_ONE: (u32, u32) = (512, 4 << 10);
+
 impl TopicSettings {
     /// The topic that holds the capture half's checkpoint and the tables' schemas.
     pub fn side(&self) -> String {
@@ -155,8 +159,8 @@ impl TopicSettings {
         config
     }
 
-    /// A member of the pipeline's group.
-    pub(super) fn member(&self) -> ClientConfig {
+    /// A member of the pipeline's group. `partitions`: of the topic, each of which may be its own.
+    pub(super) fn member(&self, partitions: u32) -> ClientConfig {
         let mut config = self.reader(Isolation::Committed);
         config
             .set("group.id", &self.pipeline)
@@ -166,8 +170,9 @@ impl TopicSettings {
         if let Some(member) = &self.member {
             config.set("group.instance.id", format!("{}.{member}", self.pipeline));
         }
-        // Each lane holds some more. Where a queue was full, the client looks again after so long only.
-        for (name, value) in [("queued.max.messages.kbytes", "16384"), ("fetch.queue.backoff.ms", "5")] {
+        let queued_kib = (QUEUED_KIB / partitions.max(1)).clamp(QUEUED_KIB_OF_ONE.0, QUEUED_KIB_OF_ONE.1).to_string();
+        // Where a queue was full, the client looks again after so long only.
+        for (name, value) in [("queued.max.messages.kbytes", &*queued_kib), ("fetch.queue.backoff.ms", "5")] {
             if self.librdkafka.iter().all(|(set, _)| set != name) {
                 config.set(name, value);
             }

@@ -12,8 +12,12 @@ use tracing::{info, warn};
 
 use super::client::{Ends, Isolation, Told, TopicSettings, ends};
 use super::document::{CHECKPOINT_KEY, Checkpoint};
+use super::producer::Transactions;
 use super::sequence::{SEQUENCE_HEADER, Sequence};
 use super::{PATIENCE, TopicError, tail};
+
+/// How long the end of a transaction may take to be seen, that the broker said was ended.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(2);
 
 /// What a partition's end is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +37,15 @@ enum Last {
 ///
 /// # Errors
 /// Topic and checkpoint do not go together: which way, and what to do.
-pub(super) fn look(settings: &TopicSettings, source: &str, partitions: u32) -> Result<Checkpoint, TopicError> {
+pub(super) fn look(
+    settings: &TopicSettings,
+    transactions: &Transactions,
+    source: &str,
+    partitions: u32,
+) -> Result<Checkpoint, TopicError> {
     let committed: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Committed))?;
     let uncommitted: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Uncommitted))?;
-    let look = Look { settings, committed, uncommitted };
+    let look = Look { settings, transactions, committed, uncommitted };
     let checkpoint = look.checkpoint()?;
     if let Some(checkpoint) = &checkpoint {
         fits(settings, checkpoint, source, partitions)?;
@@ -139,6 +148,8 @@ fn is_continued(
 
 struct Look<'a> {
     settings: &'a TopicSettings,
+    /// Between two of them.
+    transactions: &'a Transactions,
     committed: BaseConsumer<Told>,
     uncommitted: BaseConsumer<Told>,
 }
@@ -180,11 +191,23 @@ impl Look<'_> {
                 .map_err(|error| self.settings.unreached(&what(), &error, consumer.context()))
         };
         let all = ends_of(&self.uncommitted)?;
-        let mut said = false;
+        let (mut said, mut has_tried) = (false, false);
         loop {
             let stable = ends_of(&self.committed)?;
             if stable.high >= all.high {
+                if has_tried {
+                    warn!(
+                        topic,
+                        partition, "a transaction of an earlier process that the broker has forgotten was taken back"
+                    );
+                }
                 return Ok(all);
+            }
+            // The session began when all that the broker knew of the earlier ones was ended. What is lost by it is missed below.
+            if begun.elapsed() > FORGOTTEN_AFTER && !has_tried {
+                self.transactions.end_forgotten(topic, partition)?;
+                has_tried = true;
+                continue;
             }
             if begun.elapsed() > PATIENCE {
                 let address = self.settings.address();

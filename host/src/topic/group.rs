@@ -1,17 +1,16 @@
 //! A member of the pipeline's consumer group: a lane for each partition that it is assigned.
 //!
-//! One thread polls; a partition's messages go to its lane's feed. A lane that has enough is paused, so that memory stays
-//! bounded. Offsets are kept where the history is; what is committed to Kafka is for who looks at the group's lag.
+//! One thread polls, for what concerns the group; a partition's messages wait in its inbox until its lane takes them. Offsets
+//! are kept where the history is; what is committed to Kafka is for who looks at the group's lag.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::statistics::{Statistics, Topic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
@@ -19,19 +18,15 @@ use rdkafka::{ClientContext, Message as _};
 use tracing::{debug, info, warn};
 
 use super::client::{Told, TopicSettings};
-use super::lane::{Feed, Lane, Last, Message, Messages, Of, Reached};
+use super::inbox::Inbox;
+use super::lane::{Lane, Last, Messages, Of, Reached};
 use super::schemas::{Order, Schemas};
-use super::sequence::{MOVE_HEADER, SCHEMA_HEADER, SEQUENCE_HEADER};
 use super::{TopicError, admin, foreign};
 use crate::civil::Zone;
 use crate::envelope::read::{Foreign, ForeignSettings, Payloads, Reader};
-use crate::event::{EntityKey, Position, Sides};
+use crate::event::{EntityKey, Position};
 
-/// Bytes of messages that wait in a lane's feed before it is paused, and below which it goes on.
-const WAITING_MAX: usize = 4 << 20;
-const WAITING_FEW: usize = 1 << 20;
-
-/// How long a poll waits for a message before paused lanes are looked at again.
+/// How long a poll waits for an event before the lanes are looked at.
 const POLL: Duration = Duration::from_millis(20);
 
 /// How often offsets are said to the group.
@@ -48,7 +43,7 @@ pub trait Lanes: Send + Sync {
     /// Takes its messages from now on.
     fn run(&self, partition: u32, lane: Lane);
 
-    /// No partition is fed any more: returns when nothing of any is written any more.
+    /// No partition has messages any more: returns when nothing of any is written any more.
     fn end(&self, how: Ending);
 
     /// Whether a lane was kept from writing since this was asked last: its partition is, or was, another member's.
@@ -66,7 +61,7 @@ pub trait Lanes: Send + Sync {
 pub enum Ending {
     /// Behind the batch in hand: somebody else goes on there.
     Now,
-    /// Behind all that it was fed.
+    /// Where its partition ends.
     Through,
 }
 
@@ -115,7 +110,7 @@ impl Group {
             schemas: Arc::new(Schemas::new(settings)),
             settings: lane_settings,
             lanes,
-            fed: Mutex::default(),
+            inboxes: Mutex::default(),
             failed: Mutex::default(),
             has_lanes: AtomicBool::new(false),
         });
@@ -146,7 +141,7 @@ impl Group {
     }
 }
 
-type Consumer = BaseConsumer<Member>;
+pub(super) type Consumer = BaseConsumer<Member>;
 
 /// How polling ends.
 enum Polled {
@@ -157,11 +152,18 @@ enum Polled {
 }
 
 /// One stay in the group: what the client calls back.
-struct Member(Arc<Assigned>);
+pub(super) struct Member {
+    assigned: Arc<Assigned>,
+    /// Itself: a partition's queue holds it.
+    consumer: OnceLock<Weak<Consumer>>,
+}
 
 impl Member {
-    fn join(settings: &TopicSettings, assigned: &Arc<Assigned>) -> Result<Consumer, TopicError> {
-        let consumer: Consumer = settings.create_with(&settings.member(), Member(assigned.clone()))?;
+    fn join(settings: &TopicSettings, assigned: &Arc<Assigned>) -> Result<Arc<Consumer>, TopicError> {
+        let member = Member { assigned: assigned.clone(), consumer: OnceLock::new() };
+        let consumer: Consumer = settings.create_with(&settings.member(assigned.partitions), member)?;
+        let consumer = Arc::new(consumer);
+        consumer.context().consumer.set(Arc::downgrade(&consumer)).expect("it is set here only");
         consumer
             .subscribe(&[&settings.name])
             .map_err(|error| TopicError::Unfit(format!("topic {} cannot be read: {error}", settings.name)))?;
@@ -180,18 +182,23 @@ impl Drop for Group {
 }
 
 fn poll(settings: &TopicSettings, consumer: &Consumer, stop: &AtomicBool) -> Result<Polled, TopicError> {
-    let context = &*consumer.context().0;
-    let to_end = context.settings.to_end;
+    let context = &*consumer.context().assigned;
     let mut said = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         match consumer.poll(POLL) {
-            Some(Ok(message)) => context.feed(consumer, &message),
-            Some(Err(KafkaError::PartitionEOF(partition))) if to_end => drop(context.fed().remove(&(partition as u32))),
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                context.fed().entry(partition as u32).and_modify(|lane| lane.is_at_end = true);
+            Some(Ok(message)) => {
+                let (partition, offset) = (message.partition(), message.offset());
+                return Err(TopicError::Stop(format!(
+                    "topic {}, partition {partition}, offset {offset}: a message came outside of its partition's queue. Start again: \
+                     nothing of it is written",
+                    settings.name
+                )));
             }
             Some(Err(error)) => check(settings, context, &error)?,
             None => {}
+        }
+        for error in context.inboxes().values().flat_map(|inbox| inbox.errors()) {
+            check(settings, context, &error)?;
         }
         if let Some(error) = context.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
@@ -199,12 +206,11 @@ fn poll(settings: &TopicSettings, consumer: &Consumer, stop: &AtomicBool) -> Res
         if context.lanes.was_fenced() {
             return Ok(Polled::Fenced);
         }
-        context.resume(consumer);
         if said.elapsed() > SAY_OFFSETS {
             say_offsets(consumer);
             said = Instant::now();
         }
-        if to_end && context.has_lanes.load(Ordering::Relaxed) && context.fed().is_empty() {
+        if context.settings.to_end && context.are_all_at_their_ends() {
             break;
         }
     }
@@ -240,7 +246,7 @@ fn check(settings: &TopicSettings, context: &Assigned, error: &KafkaError) -> Re
 
 /// For who looks at the group's lag: nobody here reads them back.
 fn say_offsets(consumer: &Consumer) {
-    let context = &*consumer.context().0;
+    let context = &*consumer.context().assigned;
     let mut list = TopicPartitionList::new();
     for (partition, Position(text)) in context.lanes.positions() {
         if let Ok(Reached { offset, .. }) = text.parse::<Reached>() {
@@ -262,71 +268,30 @@ struct Assigned {
     schemas: Arc<Schemas>,
     settings: LaneSettings,
     lanes: Arc<dyn Lanes>,
-    fed: Mutex<HashMap<u32, Fed>>,
+    /// By partition.
+    inboxes: Mutex<HashMap<u32, Arc<Inbox>>>,
     failed: Mutex<Option<TopicError>>,
     /// Lanes have begun, and were not ended from here.
     has_lanes: AtomicBool,
 }
 
-struct Fed {
-    feed: Feed,
-    is_paused: bool,
-    /// The offset behind the last message that it was fed.
-    next: u64,
-    /// No message lies behind that.
-    is_at_end: bool,
-    /// Of the last message: most have the same.
-    schema: Option<Arc<str>>,
-}
-
 impl Assigned {
-    fn fed(&self) -> MutexGuard<'_, HashMap<u32, Fed>> {
-        self.fed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inboxes(&self) -> MutexGuard<'_, HashMap<u32, Arc<Inbox>>> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn feed(&self, consumer: &Consumer, message: &BorrowedMessage<'_>) {
-        let partition = message.partition() as u32;
-        let mut fed = self.fed();
-        // One that is no longer ours, or has ended.
-        let Some(lane) = fed.get_mut(&partition) else { return };
-        (lane.next, lane.is_at_end) = (message.offset() as u64 + 1, false);
-        let message = taken(message, &mut lane.schema, self.settings.foreign.is_some());
-        let bytes = message.bytes();
-        let waiting = lane.feed.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if lane.feed.messages.send(message).is_err() {
-            // The lane has ended by itself, and says why where it is waited for.
-            fed.remove(&partition);
-            return;
-        }
-        if waiting > WAITING_MAX && !lane.is_paused {
-            lane.is_paused = consumer.pause(&self.list([partition])).is_ok();
-        }
-    }
-
-    fn resume(&self, consumer: &Consumer) {
-        for (partition, lane) in self.fed().iter_mut().filter(|(_, lane)| lane.is_paused) {
-            if lane.feed.waiting.load(Ordering::Relaxed) < WAITING_FEW {
-                lane.is_paused = consumer.resume(&self.list([*partition])).is_err();
-            }
-        }
-    }
-
-    fn list(&self, partitions: impl IntoIterator<Item = u32>) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition(&self.topic, partition as i32);
-        }
-        list
+    fn are_all_at_their_ends(&self) -> bool {
+        self.has_lanes.load(Ordering::Relaxed) && self.inboxes().values().all(|inbox| inbox.is_at_end())
     }
 
     /// Begins lanes, and says where each goes on.
-    fn assign(&self, list: &mut TopicPartitionList) -> Result<(), TopicError> {
+    fn assign(&self, consumer: &Arc<Consumer>, list: &mut TopicPartitionList) -> Result<(), TopicError> {
         // The protocol is an eager one: whatever was assigned before is not any more, also where nobody said so.
         self.end_all(Ending::Now);
         let partitions: Vec<u32> = list.elements().iter().map(|element| element.partition() as u32).collect();
         for partition in partitions {
             let start = self.lanes.begin(partition)?;
-            let LaneSettings { zone, batch_changes_max, batch_bytes_max, foreign, entity_key, .. } =
+            let LaneSettings { zone, batch_changes_max, batch_bytes_max, foreign, entity_key, to_end } =
                 self.settings.clone();
             let reached = match &start {
                 Some(Position(text)) => text.parse::<Reached>().map_err(TopicError::Stop)?,
@@ -348,10 +313,16 @@ impl Assigned {
                 messages,
                 batch_changes_max,
                 batch_bytes_max,
+                to_end,
             };
-            let (lane, feed) = Lane::new(of, reached);
-            let fed = Fed { feed, is_paused: false, next: offset, is_at_end: false, schema: None };
-            self.fed().insert(partition, fed);
+            // Before it is assigned: so none of its messages goes elsewhere.
+            let queue = consumer.split_partition_queue(&self.topic, partition as i32);
+            let queue = queue.ok_or_else(|| {
+                TopicError::Stop(format!("topic {}, partition {partition}: the client has no queue of it", self.topic))
+            })?;
+            let inbox = Inbox::of(queue, offset);
+            self.inboxes().insert(partition, inbox.clone());
+            let lane = Lane::new(of, reached, inbox);
             self.has_lanes.store(true, Ordering::Relaxed);
             info!(topic = &*self.topic, partition, offset, "a partition is assigned");
             self.lanes.run(partition, lane);
@@ -363,7 +334,7 @@ impl Assigned {
     }
 
     fn end_all(&self, how: Ending) {
-        self.fed().clear();
+        self.inboxes().drain().for_each(|(_, inbox)| inbox.close());
         self.has_lanes.store(false, Ordering::Relaxed);
         self.lanes.end(how);
     }
@@ -377,18 +348,18 @@ impl Assigned {
             .into_iter()
             .filter_map(|(partition, Position(text))| Some((partition, text.parse::<Reached>().ok()?.offset)))
             .collect();
-        let behind = |(partition, lane): (&u32, &Fed)| {
+        let behind = |(partition, inbox): (&u32, &Arc<Inbox>)| {
             let Some(told) = of_topic.partitions.get(&(*partition as i32)) else { return 0 };
             let done = reached.get(partition).copied().unwrap_or(0);
             // What lies in an open transaction is behind too: one that is never ended must not look like nothing.
-            let end = if lane.is_at_end && told.hi_offset == told.ls_offset {
-                lane.next
+            let end = if inbox.is_at_end() && told.hi_offset == told.ls_offset {
+                inbox.next()
             } else {
                 told.hi_offset.max(0) as u64
             };
             end.saturating_sub(done)
         };
-        self.fed().iter().map(behind).sum()
+        self.inboxes().iter().map(behind).sum()
     }
 
     fn fail(&self, error: TopicError) {
@@ -396,40 +367,18 @@ impl Assigned {
     }
 }
 
-fn taken(message: &BorrowedMessage<'_>, last_schema: &mut Option<Arc<str>>, with_key: bool) -> Message {
-    let (mut sequence, mut schema, mut sides) = (None, None, Sides::Both);
-    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
-        let Some(value) = header.value.map(String::from_utf8_lossy) else { continue };
-        match header.key {
-            SEQUENCE_HEADER => sequence = Some(value.parse()),
-            SCHEMA_HEADER => {
-                if last_schema.as_deref() != Some(&*value) {
-                    *last_schema = Some((&*value).into());
-                }
-                schema.clone_from(last_schema);
-            }
-            MOVE_HEADER if value == "leaves" => sides = Sides::Before,
-            MOVE_HEADER if value == "arrives" => sides = Sides::After,
-            _ => {}
-        }
-    }
-    let (offset, value) = (message.offset() as u64, message.payload().map(<[u8]>::to_vec));
-    let key = message.key().filter(|_| with_key).map(<[u8]>::to_vec);
-    Message { offset, key, value, sequence, schema, sides }
-}
-
 impl ClientContext for Member {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.told.log(level, facility, message);
+        self.assigned.told.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.told.error(error, reason);
+        self.assigned.told.error(error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {
-        if let Some(topic) = statistics.topics.get(&*self.0.topic) {
-            self.0.lanes.lag(self.0.behind(topic));
+        if let Some(topic) = statistics.topics.get(&*self.assigned.topic) {
+            self.assigned.lanes.lag(self.assigned.behind(topic));
         }
     }
 }
@@ -437,17 +386,22 @@ impl ClientContext for Member {
 impl ConsumerContext for Member {
     fn rebalance(&self, consumer: &Consumer, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let done = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => match self.0.assign(list) {
-                Ok(()) => consumer.assign(list),
-                Err(error) => {
-                    self.0.fail(error);
-                    consumer.unassign()
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                // It may be on its way out.
+                let itself = self.consumer.get().and_then(Weak::upgrade);
+                match itself.map(|itself| self.assigned.assign(&itself, list)) {
+                    Some(Ok(())) => consumer.assign(list),
+                    Some(Err(error)) => {
+                        self.assigned.fail(error);
+                        consumer.unassign()
+                    }
+                    None => consumer.unassign(),
                 }
-            },
+            }
             _ => {
                 let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
-                info!(topic = &*self.0.topic, ?partitions, "partitions are given away");
-                self.0.end_all(Ending::Now);
+                info!(topic = &*self.assigned.topic, ?partitions, "partitions are given away");
+                self.assigned.end_all(Ending::Now);
                 consumer.unassign()
             }
         };

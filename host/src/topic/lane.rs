@@ -4,42 +4,16 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::TopicError;
+use super::inbox::{Held, Inbox, Message, Taken};
 use super::schemas::{Order, Schemas};
 use super::sequence::{SEQUENCE_HEADER, Sequence};
 use crate::envelope::read::{Foreign, Look, Origin, Payloads, Place, ReadError, Reader, Record, schema};
-use crate::event::{Batch, Position, Sides, Transaction};
+use crate::event::{Batch, Position, Transaction};
 use crate::source::{Source, SourceError};
-
-/// A message, as the consumer gave it.
-pub(super) struct Message {
-    pub offset: u64,
-    /// Where others write the topic.
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    /// None: it has no such header; an error: what is wrong with it.
-    pub sequence: Option<Result<Sequence, String>>,
-    pub schema: Option<Arc<str>>,
-    pub sides: Sides,
-}
-
-/// Where the lane's next messages come from.
-pub(super) struct Feed {
-    pub messages: mpsc::UnboundedSender<Message>,
-    /// Bytes that wait in it.
-    pub waiting: Arc<AtomicUsize>,
-}
-
-impl Message {
-    pub fn bytes(&self) -> usize {
-        size_of::<Message>() + self.value.as_ref().map_or(0, Vec::len)
-    }
-}
 
 /// How far a partition is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,11 +85,10 @@ pub(super) enum Messages {
     Foreign(Foreign),
 }
 
-/// A message and where its envelope lies in it.
+/// Where a message's envelope lies in it, and the schema that it is read by, where no header of ours says it.
 struct Placed {
-    message: Message,
-    schema: Arc<str>,
     envelope: Range<usize>,
+    schema: Option<Arc<str>>,
 }
 
 /// What a lane is, beside its messages.
@@ -126,32 +99,40 @@ pub(super) struct Of {
     pub messages: Messages,
     pub batch_changes_max: usize,
     pub batch_bytes_max: usize,
+    /// Whether it ends where its partition does.
+    pub to_end: bool,
 }
 
-/// A partition's messages as batches. It ends when nobody feeds it any more.
+/// A partition's messages as batches. It ends when its inbox is closed.
 pub struct Lane {
     of: Of,
-    messages: mpsc::UnboundedReceiver<Message>,
-    waiting: Arc<AtomicUsize>,
+    inbox: Arc<Inbox>,
     reached: Reached,
     /// Begins the next batch.
-    held: Option<Placed>,
+    held: Option<Held>,
     /// Comes behind the batch that was handed out.
     failed: Option<SourceError>,
+    has_ended: bool,
     log: Arc<str>,
 }
 
+/// Why no more messages are taken for now.
+enum Stopped {
+    /// The batch is full.
+    Full,
+    /// The next message has another schema.
+    Turn(Held),
+    Failed(SourceError),
+}
+
 impl Lane {
-    pub(super) fn new(of: Of, reached: Reached) -> (Self, Feed) {
-        let (sender, messages) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let feed = Feed { messages: sender, waiting: waiting.clone() };
+    pub(super) fn new(of: Of, reached: Reached, inbox: Arc<Inbox>) -> Self {
         let log = format!("topic {}, partition {}, offset", of.topic, of.partition).into();
-        (Lane { of, messages, waiting, reached, held: None, failed: None, log }, feed)
+        Lane { of, inbox, reached, held: None, failed: None, has_ended: false, log }
     }
 
     /// What is kept of this message once it is taken; none of a repeat by its number. A gap before it is an error.
-    fn follows(&self, message: &Message) -> Result<Option<Last>, SourceError> {
+    fn follows(&self, message: &Message<'_>) -> Result<Option<Last>, SourceError> {
         let Last::Numbered { epoch: last_epoch, number: last } = self.reached.last else {
             return Ok(Some(self.reached.last.clone()));
         };
@@ -196,66 +177,73 @@ impl Source for Lane {
 }
 
 impl Lane {
-    /// Takes messages until the batch is full, or none waits; false where nobody feeds it any more.
+    /// Takes messages until the batch is full, or none waits; false where there will be none.
     async fn fill(&mut self, batch: &mut Option<Batch>) -> Result<bool, SourceError> {
         loop {
-            let placed = match (self.held.take(), &*batch) {
-                (Some(placed), _) => placed,
-                (None, None) => match self.messages.recv().await {
-                    Some(message) => self.place(message)?,
-                    None => return Ok(false),
-                },
-                (None, Some(_)) => match self.messages.try_recv() {
-                    Ok(message) => self.place(message)?,
-                    Err(_) => break,
-                },
-            };
-            if !placed.envelope.is_empty() && !self.of.reader.has_turned_to(&placed.schema) {
-                if batch.as_ref().is_some_and(|batch| !batch.changes.is_empty()) {
-                    self.held = Some(placed);
-                    break;
-                }
-                *batch = None;
-                self.turn_to(&placed.schema, placed.message.offset).await?;
+            if let Some(held) = self.held.take() {
+                // It begins a batch.
+                let message = held.message();
+                let placed = self.place(&message)?;
+                self.turn_to(schema_of(&message, &placed), message.offset).await?;
+                self.take(&message, &placed, batch)?;
             }
-            self.waiting.fetch_sub(placed.message.bytes(), Ordering::Relaxed);
-            self.take(&placed, batch)?;
-            if batch.as_ref().is_some_and(|batch| self.is_full(batch)) {
-                break;
+            if self.has_ended {
+                return Ok(batch.is_some());
+            }
+            let inbox = self.inbox.clone();
+            match inbox.each(|message| self.taken(&Message::of(message), batch)) {
+                Taken::Made(Stopped::Full) => return Ok(true),
+                Taken::Made(Stopped::Failed(error)) => return Err(error),
+                Taken::Made(Stopped::Turn(held)) => {
+                    self.held = Some(held);
+                    if batch.as_ref().is_some_and(|batch| !batch.changes.is_empty()) {
+                        return Ok(true);
+                    }
+                    *batch = None;
+                }
+                Taken::Closed => self.has_ended = true,
+                Taken::End if self.of.to_end => self.has_ended = true,
+                Taken::End | Taken::Nothing if batch.is_some() => return Ok(true),
+                Taken::End | Taken::Nothing => inbox.arrived().await,
             }
         }
-        Ok(true)
+    }
+
+    /// Takes a message into the batch, where it goes in.
+    fn taken(&mut self, message: &Message<'_>, batch: &mut Option<Batch>) -> Option<Stopped> {
+        let mut take = || {
+            let placed = self.place(message)?;
+            if !placed.envelope.is_empty() && !self.of.reader.has_turned_to(schema_of(message, &placed)) {
+                return Ok(Some(Stopped::Turn(message.held())));
+            }
+            self.take(message, &placed, batch)?;
+            Ok(batch.as_ref().is_some_and(|batch| self.is_full(batch)).then_some(Stopped::Full))
+        };
+        take().unwrap_or_else(|error| Some(Stopped::Failed(error)))
     }
 
     fn is_full(&self, batch: &Batch) -> bool {
         batch.changes.len() >= self.of.batch_changes_max || batch.size_bytes() >= self.of.batch_bytes_max
     }
 
-    /// Finds a message's table and envelope; none lies in a tombstone or a heartbeat.
-    fn place(&mut self, message: Message) -> Result<Placed, SourceError> {
+    /// Finds a message's envelope; none lies in a tombstone or a heartbeat.
+    fn place(&mut self, message: &Message<'_>) -> Result<Placed, SourceError> {
         let Of { topic, partition, reader, messages, .. } = &mut self.of;
-        let (schema, envelope) = match (messages, &message.value) {
-            (_, None) => (Arc::default(), 0..0),
-            (Messages::Ours(..), _) if message.sequence.is_none() => {
-                return Err(not_ours(Place { topic, partition: *partition, offset: message.offset }));
-            }
-            (Messages::Ours(_, _, payloads), Some(value)) => {
-                let envelope = payloads.find(value).map_err(|wrong| {
-                    let place = Place { topic, partition: *partition, offset: message.offset };
-                    SourceError::Stop(format!("{place}: {wrong}"))
-                })?;
-                (message.schema.clone().unwrap_or_default(), envelope)
-            }
-            (Messages::Foreign(foreign), Some(value)) => match foreign.look(message.key.as_deref(), value, reader) {
-                Ok(Look::Change { schema, envelope }) => (schema, envelope),
-                Ok(Look::Nothing) => (Arc::default(), 0..0),
-                Err(wrong) => {
-                    let place = Place { topic, partition: *partition, offset: message.offset };
-                    return Err(SourceError::Stop(format!("{place}: {wrong}")));
-                }
+        let place = Place { topic, partition: *partition, offset: message.offset };
+        let nothing = Placed { envelope: 0..0, schema: None };
+        match (messages, message.value) {
+            (_, None) => Ok(nothing),
+            (Messages::Ours(..), _) if message.sequence.is_none() => Err(not_ours(place)),
+            (Messages::Ours(_, _, payloads), Some(value)) => match payloads.find(value) {
+                Ok(envelope) => Ok(Placed { envelope, schema: None }),
+                Err(wrong) => Err(SourceError::Stop(format!("{place}: {wrong}"))),
             },
-        };
-        Ok(Placed { message, schema, envelope })
+            (Messages::Foreign(foreign), Some(value)) => match foreign.look(message.key, value, reader) {
+                Ok(Look::Change { schema, envelope }) => Ok(Placed { envelope, schema: Some(schema) }),
+                Ok(Look::Nothing) => Ok(nothing),
+                Err(wrong) => Err(SourceError::Stop(format!("{place}: {wrong}"))),
+            },
+        }
     }
 
     /// Learns a schema where it is new, and has batches in its shape.
@@ -285,15 +273,16 @@ impl Lane {
         reader.turn_to(hash, place).map_err(stop)
     }
 
-    fn take(&mut self, placed: &Placed, batch: &mut Option<Batch>) -> Result<(), SourceError> {
-        let Placed { message, schema, envelope } = placed;
+    fn take(&mut self, message: &Message<'_>, placed: &Placed, batch: &mut Option<Batch>) -> Result<(), SourceError> {
+        let Placed { envelope, .. } = placed;
+        let schema = schema_of(message, placed);
         let batch = batch.get_or_insert_with(|| {
             let transactions = vec![Transaction { log: self.log.clone(), gtid: None }];
             Batch { transactions, ..self.of.reader.batch() }
         });
         let follows = self.follows(message)?;
         // A tombstone says nothing; where others write, neither does a heartbeat.
-        if let (Some(value), Some(_)) = (message.value.as_ref().filter(|_| !envelope.is_empty()), &follows) {
+        if let (Some(value), Some(_)) = (message.value.filter(|_| !envelope.is_empty()), &follows) {
             let Of { topic, partition, reader, .. } = &mut self.of;
             let place = Place { topic, partition: *partition, offset: message.offset };
             let last = match &mut self.reached.last {
@@ -309,6 +298,10 @@ impl Lane {
         self.reached.offset = message.offset + 1;
         Ok(())
     }
+}
+
+fn schema_of<'a>(message: &Message<'a>, placed: &'a Placed) -> &'a str {
+    placed.schema.as_deref().or(message.schema).unwrap_or_default()
 }
 
 fn not_ours(place: Place<'_>) -> SourceError {

@@ -18,6 +18,7 @@ mod continuity;
 mod document;
 mod foreign;
 mod group;
+mod inbox;
 mod lane;
 mod letters;
 mod log;

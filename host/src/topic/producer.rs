@@ -99,9 +99,7 @@ impl Transactions {
         let begun = Instant::now();
         // The client's own way to wait for this looks every 100 ms only. But where the transaction cannot end well any more,
         // nothing else says it: messages would wait until they are given up.
-        while self.producer.in_flight_count() > 0 && begun.elapsed() < WAITED_HERE {
-            self.producer.poll(LOOK);
-        }
+        self.wait_for_messages(WAITED_HERE);
         loop {
             match self.producer.commit_transaction(SAY_AFTER) {
                 Ok(()) => return Ok(()),
@@ -112,6 +110,26 @@ impl Transactions {
                 Err(error) => return Err(self.failed("a transaction could not be committed", &error)),
             }
         }
+    }
+
+    /// Until all are with the broker, or so long.
+    fn wait_for_messages(&self, max: Duration) {
+        let begun = Instant::now();
+        while self.producer.in_flight_count() > 0 && begun.elapsed() < max {
+            self.producer.poll(LOOK);
+        }
+    }
+
+    /// Ends what an earlier session has open in a partition and the broker has forgotten. A mark ends all that its producer has
+    /// open where it stands, whichever session began it; and to have one put there, a record has to be, which is taken
+    /// back by it.
+    pub fn end_forgotten(&self, topic: &str, partition: u32) -> Result<(), TopicError> {
+        self.begin()?;
+        // A compacted topic wants a key.
+        let key = Some(&b"taken back"[..]);
+        self.send(Message { topic, partition, key, value: None, headers: None })?;
+        self.wait_for_messages(PATIENCE);
+        self.abort()
     }
 
     /// Takes back what was sent since `begin`.

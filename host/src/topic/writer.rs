@@ -62,7 +62,7 @@ impl Writer {
         let (settings, source) = (settings.clone(), source.to_owned());
         let opened = tokio::task::spawn_blocking(move || {
             let transactions = Transactions::begin_session(&settings)?;
-            let checkpoint = continuity::look(&settings, &source, partitions)?;
+            let checkpoint = continuity::look(&settings, &transactions, &source, partitions)?;
             Ok(Writer {
                 transactions,
                 topic: settings.name.clone(),

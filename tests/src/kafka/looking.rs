@@ -131,16 +131,35 @@ impl Client {
     /// A transaction of another producer, with a record in the topic's first partition, that stays open.
     #[track_caller]
     pub fn open_transaction(&self, topic: &str) -> OpenTransaction {
-        let mut config = ClientConfig::new();
         // An id of the topic: a second producer of the same id would end this one's transaction.
-        config.set("bootstrap.servers", self.address()).set("transactional.id", format!("somebody-{topic}"));
-        let producer: BaseProducer = config.create().expect("make a producer");
-        producer.init_transactions(ANSWER_MAX).expect("begin transactions");
+        self.open_transaction_as(&format!("somebody-{topic}"), topic)
+    }
+
+    /// The same of a producer with this `transactional.id`.
+    #[track_caller]
+    pub fn open_transaction_as(&self, id: &str, topic: &str) -> OpenTransaction {
+        let producer = self.session_of(id);
         producer.begin_transaction().expect("begin a transaction");
         let record = BaseRecord::to(topic).partition(0).key("somebody's").payload("record");
         producer.send(record).map_err(|(error, _)| error).expect("send a record");
         producer.flush(ANSWER_MAX).expect("the record arrives");
         OpenTransaction(producer)
+    }
+
+    /// Until all marks of this producer's transactions are written.
+    #[track_caller]
+    pub fn wait_for_marks_of(&self, id: &str) {
+        self.session_of(id);
+    }
+
+    /// A session begins when all of the one before is ended.
+    #[track_caller]
+    fn session_of(&self, id: &str) -> BaseProducer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address()).set("transactional.id", id);
+        let producer: BaseProducer = config.create().expect("make a producer");
+        producer.init_transactions(ANSWER_MAX).expect("begin transactions");
+        producer
     }
 }
 

@@ -120,6 +120,20 @@ impl Broker {
         }
     }
 
+    /// Cuts the last batch of records off a partition's log, as a machine that lost its power may have lost it. The broker
+    /// has to be killed.
+    #[track_caller]
+    pub fn lose_last_batch(&self, topic: &str, partition: u32) {
+        let log = self.folder.path().join("data").join(format!("{topic}-{partition}")).join(format!("{:020}.log", 0));
+        let bytes = fs::read(&log).expect("read a partition's log");
+        // Kafka's record batches: the first offset in eight bytes, and in four the length of what follows.
+        let (mut last, mut next) = (0, 0);
+        while let Some(length) = bytes[next..].get(8..12) {
+            (last, next) = (next, next + 12 + u32::from_be_bytes(length.try_into().expect("four bytes")) as usize);
+        }
+        fs::write(&log, &bytes[..last]).expect("cut the log");
+    }
+
     /// SIGSTOP: connections stay open, and nothing comes any more.
     #[track_caller]
     pub fn freeze(&self) {

@@ -2,7 +2,7 @@
 //! the capture half stops by name, or goes on where that is proven to be right.
 
 use hindsight_tests::generator::{Load, Transaction, play, served};
-use hindsight_tests::kafka;
+use hindsight_tests::kafka::{self, Broker};
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::Change;
@@ -200,4 +200,36 @@ fn a_foreign_transaction_that_stays_open_is_named_with_its_tool() {
     hanging.abort();
     scene.capture().fine();
     scene.topic.assert_holds(&scene.written, "behind the transaction");
+}
+
+/// The broker lost the mark that ended it, and its coordinator believes that it is ended.
+#[test]
+fn a_transaction_of_an_earlier_process_that_hangs_is_ended() {
+    let mut broker = Broker::start(&[]);
+    let server = served();
+    let load = Load { seed: 283, changes: 400, owners: 20, ..Load::default() };
+    let transactions: Vec<Transaction> = load.transactions().collect();
+    let (first, rest) = transactions.split_at(transactions.len() / 2);
+    let topic = Topic::on(broker.client());
+    let section = topic.section();
+    let place = Live { topic: &section, batch: 60, ..Live::of(&server) }.place();
+    let capture = || place.0.hindsight(&["run", "--only", "capture", "--to-end", "--json"]);
+    play(&server, first);
+    Told(capture()).fine();
+    let id = format!("hindsight.item-assets.{}", topic.name);
+    for name in [&topic.name, &topic.side()] {
+        topic.client.open_transaction_as(&id, name).abort();
+    }
+    topic.client.wait_for_marks_of(&id);
+    broker.kill();
+    for name in [&topic.name, &topic.side()] {
+        broker.lose_last_batch(name, 0);
+    }
+    broker.start_again();
+    play(&server, rest);
+    let told = capture();
+    assert_eq!(told.err.matches("that the broker has forgotten was taken back").count(), 2, "{}", told.err);
+    Told(told).fine();
+    let changes: Vec<Change> = transactions.iter().flat_map(Transaction::changes).collect();
+    topic.assert_holds(&changes, "behind a transaction that hung");
 }

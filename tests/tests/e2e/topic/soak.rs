@@ -189,6 +189,15 @@ fn ends_hung(log: &str, topic: &Topic, done: &mut Done) -> bool {
     }
     let remedy = log.split(" abort ").nth(1).and_then(|rest| rest.lines().next()).expect("the tool with its arguments");
     say(&format!("a transaction hangs: {remedy}"));
+    // What there is to find its cause by: whose it is, and what its coordinator knows.
+    let tool = |arguments: &[&str]| topic.client.answer("org.apache.kafka.tools.TransactionsCommand", arguments);
+    let place: Vec<&str> = remedy.split(' ').take(4).collect();
+    let id = format!("hindsight.item-assets.{}", topic.name);
+    say(&format!(
+        "{}{}",
+        tool(&[&["describe-producers"], &place[..]].concat()),
+        tool(&["describe", "--transactional-id", &id])
+    ));
     let arguments: Vec<&str> = std::iter::once("abort").chain(remedy.split(' ')).collect();
     topic.client.answer("org.apache.kafka.tools.TransactionsCommand", &arguments);
     done.hung += 1;
