@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let changes = if words.iter().any(|word| word == "--long") { 2_000_000 } else { 300_000 };
     build_program();
     let broker = Broker::start_able();
-    if chosen("capture") {
+    if chosen("capture") || chosen("apply") {
         for rows_per_statement in [1, 1_000] {
             backlog(&broker, changes, rows_per_statement, chosen("apply"));
         }
