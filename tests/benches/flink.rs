@@ -1,8 +1,8 @@
 //! The pair of Flink jobs that hindsight replaces, and its two halves, over the same log in one run.
 //!
 //! `cargo xtask bench flink` (a million changes). The jobs are in `tests/flink`: Flink CDC into a topic by transactions, and
-//! the topic's versions of rows into a sink that only counts. Beside the latter stands our way to rows in memory, which ends
-//! where it does; our apply half also writes SQLite.
+//! the topic's versions of rows into a sink that only counts. Beside the latter stands our way to such a sink; our
+//! apply half also writes SQLite.
 
 mod shared;
 
@@ -69,8 +69,7 @@ fn main() -> ExitCode {
     let captured = [half(&place, "capture"), flink_capture(&server, &topic, &named, written.changes)];
     compared("capture", &captured, KNOWN_CAPTURE);
     let config = Config::load(&place.0.path().join("hindsight.toml")).expect("the configuration");
-    let applied =
-        [read(&config, "topic -> rule -> rows in memory", true), flink_apply(&topic, &named, written.changes)];
+    let applied = [read(&config, "topic -> rule -> counted rows", true), flink_apply(&topic, &named, written.changes)];
     compared("apply", &applied, KNOWN_APPLY);
     println!("{}", half(&place, "apply"));
     ExitCode::SUCCESS

@@ -62,7 +62,7 @@ fn backlog(broker: &Broker, changes: u64, rows_per_statement: u32, applies: bool
         return;
     }
     let config = Config::load(&place.0.path().join("hindsight.toml")).expect("the configuration");
-    for (what, decides) in [("topic -> batches", false), ("topic -> batches -> rule -> rows in memory", true)] {
+    for (what, decides) in [("topic -> batches", false), ("topic -> batches -> rule -> counted rows", true)] {
         let taken = read(&config, what, decides);
         // A move is a message under each of two keys.
         assert!(taken.n >= written.changes, "{} of {}", taken.n, written.changes);

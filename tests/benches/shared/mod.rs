@@ -1,17 +1,19 @@
 //! What the benches of topics measure alike: a half of the program, and the apply half's way as a library.
 
+mod counting;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use counting::Counting;
 use hindsight::assemble;
 use hindsight::config::Config;
 use hindsight::event::Position;
 use hindsight::pipeline::{self, Opening, Pipeline, Rejects, Switches};
 use hindsight::rule::WasmRule;
-use hindsight::sink::Memory;
 use hindsight::source::Source;
 use hindsight::source::mysql::End;
 use hindsight::topic::{Ending, Group, Lane, Lanes, TopicError};
@@ -162,7 +164,7 @@ async fn decide(config: &Config, lane: Lane) -> u64 {
     let (_exchange, exchanges) = mpsc::channel(1);
     let switches = Switches { stop, paused, exchanges };
     let mut tap = |_: &_, _: Option<&_>, _: &_| Ok(());
-    let mut sink = Memory::default();
+    let mut sink = Counting::default();
     let ended = pipeline::run(Box::new(lane), opening, &mut sink, &pipeline, switches, &mut tap, |_| {}).await;
     ended.map(|summary| summary.changes()).unwrap_or_else(|failure| panic!("{failure}"))
 }
