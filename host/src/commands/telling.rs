@@ -63,14 +63,15 @@ impl Teller {
                 _ = &mut ended => true,
                 () = tokio::time::sleep(LOOK) => false,
             };
+            let had_begun = self.log.is_some();
             let mut told = self.tell().await;
             // Another process of the group may have told something since.
-            if told.as_ref().is_err_and(|(_, had_begun)| *had_begun) {
+            if told.is_err() && had_begun {
                 told = self.tell().await;
             }
             match told {
                 Ok(()) => self.said = None,
-                Err((failure, _)) => {
+                Err(failure) => {
                     let why = failure.to_string();
                     if self.said.as_ref() != Some(&why) {
                         warn!(
@@ -84,29 +85,27 @@ impl Teller {
         }
     }
 
-    /// All that there is to tell; with an error whether the session was an older one.
-    async fn tell(&mut self) -> Result<(), (Failure, bool)> {
-        let new = |failure| (failure, false);
+    /// All that there is to tell. With an error it begins anew.
+    async fn tell(&mut self) -> Outcome<()> {
         loop {
             let letters = match self.letters.take() {
                 Some(letters) => letters,
                 None if !self.config.sink.path.exists() => return Ok(()),
-                None => assemble::dead_letters(&self.config).map_err(new)?,
+                None => assemble::dead_letters(&self.config)?,
             };
-            if !letters.has_untold().map_err(|error| new(Failure::sink(error, true)))? {
+            if !letters.has_untold().map_err(|error| Failure::sink(error, true))? {
                 self.letters = Some(letters);
                 return Ok(());
             }
-            let had_begun = self.log.is_some();
             let log = match self.log.take() {
                 Some(log) => log,
-                None => LetterLog::open(&self.settings).await.map_err(|error| new(Failure::topic(error, true)))?,
+                None => LetterLog::open(&self.settings).await.map_err(|error| Failure::topic(error, true))?,
             };
             let config = self.config.clone();
             let told =
                 tokio::task::spawn_blocking(move || tell(&config, &letters, &log).map(|()| (letters, log))).await;
             let told = told.unwrap_or_else(|error| Err(Failure::run(anyhow!("telling dead letters: {error}"))));
-            let (letters, log) = told.map_err(|failure| (failure, had_begun))?;
+            let (letters, log) = told?;
             (self.letters, self.log) = (Some(letters), Some(log));
         }
     }

@@ -74,13 +74,7 @@ pub(super) async fn see_to(settings: &TopicSettings) -> Result<u32, TopicError> 
     let checkpoints = Wanted { name: &side, partitions: 1, settings: SIDE, compacted: true };
     let mut partitions = 0;
     for wanted in [checkpoints, changes] {
-        partitions = match count(&admin, settings, wanted.name)? {
-            Some(found) => {
-                check(&admin, settings, &wanted, found).await?;
-                found
-            }
-            None => make(&admin, settings, &wanted).await?,
-        };
+        partitions = find_or_make(&admin, settings, &wanted).await?;
     }
     Ok(partitions)
 }
@@ -92,10 +86,14 @@ pub(super) async fn see_to(settings: &TopicSettings) -> Result<u32, TopicError> 
 pub(super) async fn see_to_letters(settings: &TopicSettings) -> Result<(), TopicError> {
     let admin = Admin::new(settings)?;
     let letters = Wanted { name: &settings.name, partitions: 1, settings: SIDE, compacted: true };
-    match count(&admin, settings, letters.name)? {
-        Some(found) => check(&admin, settings, &letters, found).await,
-        None => make(&admin, settings, &letters).await.map(drop),
-    }
+    find_or_make(&admin, settings, &letters).await.map(drop)
+}
+
+/// Gives how many partitions it has.
+async fn find_or_make(admin: &Admin, settings: &TopicSettings, wanted: &Wanted<'_>) -> Result<u32, TopicError> {
+    let Some(found) = count(admin, settings, wanted.name)? else { return make(admin, settings, wanted).await };
+    check(admin, settings, wanted, found).await?;
+    Ok(found)
 }
 
 /// Looks at a change topic that is there; gives how many partitions it has.

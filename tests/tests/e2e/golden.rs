@@ -1,6 +1,7 @@
 //! The golden set: our events are those that a Debezium wrote of the same statements, but for the differences listed here.
 
 use std::fs;
+use std::path::PathBuf;
 
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::pipeline::{Pipeline, Place, Rule, fixture};
@@ -39,14 +40,22 @@ fn differences() -> Vec<(i64, &'static str, Value, Value)> {
 const MASKED: [&str; 11] =
     ["version", "name", "ts_ms", "ts_us", "ts_ns", "gtid", "file", "pos", "server_id", "row", "thread"];
 
-#[test]
-fn events_are_those_that_debezium_wrote() {
-    let server = Mysql::start(&[]);
-    let read = |name: &str| fs::read_to_string(fixture(&format!("debezium/{name}"))).expect("read a fixture");
+fn read(name: &str) -> String {
+    fs::read_to_string(fixture(&format!("debezium/{name}"))).expect("read a fixture")
+}
+
+/// The log of the recorded changes, made by a server that lives as long as it is read.
+pub(crate) fn played(server: &Mysql) -> PathBuf {
     server.sql(&read("schema.sql"));
     server.finished_logs();
     server.sql(&read("changes.sql"));
-    let files = vec![server.finished_log()];
+    server.finished_log()
+}
+
+#[test]
+fn events_are_those_that_debezium_wrote() {
+    let server = Mysql::start(&[]);
+    let files = vec![played(&server)];
     let recorded: Vec<Value> =
         read("stream.jsonl").lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
     let differences = differences();

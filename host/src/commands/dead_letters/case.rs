@@ -31,9 +31,7 @@ pub fn case(args: &DeadLettersCase) -> Outcome<()> {
     let chain = chosen.pop().expect("none is an error");
     let outside = |error| Failure::sink(error, false);
     let mut step = letters.letters(&chain, 0, args.limit.min(LETTERS_MAX)).map_err(outside)?;
-    // A case's table has one shape.
-    let schema = chain.first.letter.schema.hash.clone();
-    step.retain(|kept| kept.letter.schema.hash == schema);
+    replay::cut_to_one_schema(&mut step);
     let batch = replay::batch(&config, &step)?;
     let active = letters.active_rule(&chain.lane).map_err(outside)?;
     let (mut rule, version) = assemble::replaying(&config, active)?;

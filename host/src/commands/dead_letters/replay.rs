@@ -81,11 +81,10 @@ fn replay_chain(
     let mut replayed = Replayed::default();
     loop {
         let mut step = letters.letters(chain, 0, LETTERS_MAX).map_err(|error| Failure::sink(error, false))?;
-        let Some(first) = step.first() else { return Ok(replayed) };
-        // A batch has one schema of a table.
-        let schema = first.letter.schema.hash.clone();
-        let n_alike = step.iter().take_while(|kept| kept.letter.schema.hash == schema).count();
-        step.truncate(n_alike);
+        if step.is_empty() {
+            return Ok(replayed);
+        }
+        cut_to_one_schema(&mut step);
         let batch = batch(config, &step)?;
         let plan = rule.configure(&batch.tables).map_err(|error| Failure::rule(error, false))?;
         let entity_key = plan.history.entity_key();
@@ -122,6 +121,13 @@ fn replay_chain(
             return Ok(replayed);
         }
     }
+}
+
+/// A batch has one schema of a table: the letters up to the first one of another.
+pub(super) fn cut_to_one_schema(step: &mut Vec<Kept>) {
+    let schema = step.first().map(|first| first.letter.schema.hash.clone());
+    let n_alike = step.iter().take_while(|kept| Some(&kept.letter.schema.hash) == schema.as_ref()).count();
+    step.truncate(n_alike);
 }
 
 /// Letters as a batch, change by change.

@@ -17,6 +17,7 @@ use hindsight_tests::topic::Topic;
 use serde_json::Value;
 
 use super::apply::QUICK;
+use crate::golden::played;
 
 /// What the recorded table is, for messages without a schema.
 pub(super) const COLUMNS: &str =
@@ -212,13 +213,9 @@ fn images(batch: &Batch, into: &mut Images) {
 #[test]
 fn values_are_those_of_the_log_in_every_form() {
     let server = Mysql::start(&[]);
-    let read = |name: &str| fs::read_to_string(fixture(&format!("debezium/{name}"))).expect("read a fixture");
-    server.sql(&read("schema.sql"));
-    server.finished_logs();
-    server.sql(&read("changes.sql"));
     let tables = TableFilter::parse(&["gold.all_types"]).expect("a table");
     let settings = BinlogFileSettings {
-        files: vec![server.finished_log()],
+        files: vec![played(&server)],
         tables,
         zone: Zone::UTC,
         batch_changes_max: 1_000,

@@ -7,7 +7,7 @@ use hindsight_tests::kafka;
 use hindsight_tests::live::Live;
 use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::Change;
-use hindsight_tests::pipeline::{Pipeline, Rule, fixture};
+use hindsight_tests::pipeline::{Pipeline, Rule};
 use hindsight_tests::program::Answer;
 use hindsight_tests::say::say;
 use hindsight_tests::topic::Topic;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::apply::QUICK;
 use super::foreign::{Played, recorded};
-use crate::golden::TABLES;
+use crate::golden::{TABLES, played};
 
 /// Keyed as Debezium does it, so that keys have its schemas too.
 const AS_DEBEZIUM: &str = "key = \"primary-key\"\ntombstones = true\nschemas = true\n";
@@ -32,11 +32,7 @@ fn done(answer: Answer, exit: i32) {
 #[test]
 fn the_schema_beside_a_message_is_the_one_that_debezium_wrote() {
     let server = Mysql::start(&[]);
-    let read = |name: &str| fs::read_to_string(fixture(&format!("debezium/{name}.sql"))).expect("read a fixture");
-    server.sql(&read("schema"));
-    server.finished_logs();
-    server.sql(&read("changes"));
-    let files = vec![server.finished_log()];
+    let files = vec![played(&server)];
     for &(table, rule, settings, _) in TABLES {
         let topic = Topic::on(kafka::shared());
         let name = format!("gold.{table}");

@@ -199,7 +199,7 @@ fn ends_hung(log: &str, topic: &Topic, done: &mut Done) -> bool {
         tool(&["describe", "--transactional-id", &id])
     ));
     let arguments: Vec<&str> = std::iter::once("abort").chain(remedy.split(' ')).collect();
-    topic.client.answer("org.apache.kafka.tools.TransactionsCommand", &arguments);
+    tool(&arguments);
     done.hung += 1;
     true
 }
