@@ -97,9 +97,7 @@ impl Transactions {
     /// Commits: waits as long as it takes, and repeats nothing but the commit.
     pub fn commit(&self) -> Result<(), TopicError> {
         let begun = Instant::now();
-        // The client's own way to wait for this looks every 100 ms only. But where the transaction cannot end well any more,
-        // nothing else says it: messages would wait until they are given up.
-        self.wait_for_messages(WAITED_HERE);
+        self.wait_for_messages();
         loop {
             match self.producer.commit_transaction(SAY_AFTER) {
                 Ok(()) => return Ok(()),
@@ -112,8 +110,13 @@ impl Transactions {
         }
     }
 
-    /// Until all are with the broker, or so long.
-    fn wait_for_messages(&self, max: Duration) {
+    /// Until all that was sent is with the broker. After a second the rest is left to the commit: the client's own way to
+    /// wait looks every 100 ms only, but where the transaction cannot end well any more, nothing else says it.
+    pub fn wait_for_messages(&self) {
+        self.wait_so_long(WAITED_HERE);
+    }
+
+    fn wait_so_long(&self, max: Duration) {
         let begun = Instant::now();
         while self.producer.in_flight_count() > 0 && begun.elapsed() < max {
             self.producer.poll(LOOK);
@@ -128,7 +131,7 @@ impl Transactions {
         // A compacted topic wants a key.
         let key = Some(&b"taken back"[..]);
         self.send(Message { topic, partition, key, value: None, headers: None })?;
-        self.wait_for_messages(PATIENCE);
+        self.wait_so_long(PATIENCE);
         self.abort()
     }
 

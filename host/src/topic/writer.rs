@@ -184,6 +184,7 @@ impl Writer {
         let checkpoint = self.checkpoint.to_json();
         let (topic, key) = (self.side.as_str(), Some(CHECKPOINT_KEY.as_bytes()));
         self.transactions.send(Message { topic, partition: 0, key, value: Some(&checkpoint), headers: None })?;
+        self.transactions.wait_for_messages();
         crash::point("topic.sent");
         self.transactions.commit()?;
         crash::point("topic.committed");
