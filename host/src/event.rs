@@ -257,12 +257,8 @@ impl Op {
 
 impl fmt::Display for Gtid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, byte) in self.uuid.iter().enumerate() {
-            if matches!(i, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        f.write_str(uuid::Uuid::from_bytes(self.uuid).as_hyphenated().encode_lower(&mut text))?;
         if let Some(tag) = &self.tag {
             write!(f, ":{tag}")?;
         }

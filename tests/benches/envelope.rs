@@ -6,12 +6,13 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use hindsight::civil::Zone;
 use hindsight::envelope::read::{Place, Reader, Record, schema};
-use hindsight::envelope::{Envelope, Forms};
+use hindsight::envelope::{self, Envelope, Forms};
 use hindsight::event::{Batch, Field, Logical, Op, RowChange, Sides, TableSchema, Transaction};
 use hindsight::groups;
 use hindsight::history::EntityRows;
@@ -136,12 +137,13 @@ fn main() -> ExitCode {
             }),
         ),
         (
-            "written: hindsight, from a batch",
+            "written: hindsight, from a batch, with keys",
             Box::new(|| {
-                let mut envelope = envelope.borrow_mut();
-                for change in &batch.changes {
-                    std::hint::black_box(envelope.value(&batch, change).unwrap());
-                }
+                let take = |event: &envelope::Event<'_>| {
+                    std::hint::black_box((event.key, event.value));
+                    Ok::<_, Infallible>(())
+                };
+                envelope.borrow_mut().events(&batch, Some(&plan), take).unwrap();
             }),
         ),
         (

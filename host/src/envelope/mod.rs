@@ -11,6 +11,7 @@ pub mod read;
 mod tests;
 mod value;
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -47,13 +48,15 @@ pub struct Envelope {
     /// Whose wall clock TIMESTAMP columns and commit times show. In a zone with summer time the hour that is there twice
     /// cannot be told apart: it is taken for the first one.
     zone: Zone,
-    /// `"source":{"version":"0.1.0","connector":"mysql","name":"item-assets"`
+    /// `,"source":{"version":"0.1.0","connector":"mysql","name":"item-assets","ts_ms":`
     origin: Vec<u8>,
     /// As the batch in hand has them.
     tables: Vec<Table>,
     /// The event being written; a move has its value in two.
     value: Vec<u8>,
     key: Vec<u8>,
+    /// What events end with behind their op: `","ts_ms":…,"ts_us":…,"ts_ns":…}`, of the host's clock.
+    end: Vec<u8>,
 }
 
 /// An event as a topic holds it.
@@ -89,8 +92,9 @@ pub struct Written {
 struct Table {
     schema: Arc<TableSchema>,
     columns: Vec<Column>,
-    /// As JSON texts.
+    /// `"shop","sequence":null,"ts_us":`
     database: Vec<u8>,
+    /// `,"table":"item_assets"`
     name: Vec<u8>,
     /// `{"schema":{…},"payload":`; empty where no schema is beside a message.
     before_value: Vec<u8>,
@@ -100,7 +104,7 @@ struct Table {
 }
 
 struct Column {
-    /// `"owner_id":`
+    /// `,"owner_id":`
     label: Vec<u8>,
     form: Form,
 }
@@ -108,13 +112,14 @@ struct Column {
 impl Envelope {
     /// `name`: the pipeline's; `zone`: that of the source whose batches are written.
     pub fn new(name: &str, zone: Zone, forms: Forms) -> Self {
-        let mut origin = br#""source":{"version":""#.to_vec();
+        let mut origin = br#","source":{"version":""#.to_vec();
         origin.extend(env!("CARGO_PKG_VERSION").as_bytes());
         origin.extend(br#"","connector":"mysql","name":"#);
         value::json(&mut origin, name);
         let keyed_by = KeyedBy::default();
-        let (tables, value, key) = (Vec::new(), Vec::new(), Vec::new());
-        Envelope { forms, keyed_by, beside: None, zone, origin, tables, value, key }
+        origin.extend(br#","ts_ms":"#);
+        let (tables, value, key, end) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Envelope { forms, keyed_by, beside: None, zone, origin, tables, value, key, end }
     }
 
     /// With other keys than the entities'.
@@ -166,7 +171,6 @@ impl Envelope {
         let mut written = Written::default();
         let Some(plan) = plan else { return Ok(written) };
         self.meet(&batch.tables);
-        let now_ns = now_ns();
         let (mut transaction, mut log) = (None, Vec::new());
         for change in &batch.changes {
             if transaction != Some(change.transaction) {
@@ -174,7 +178,7 @@ impl Envelope {
                 write_log(&mut log, &batch.transactions[change.transaction as usize]);
             }
             // Before the keys are compared: what is not decoded is equal to everything.
-            self.write_value(batch, change, &log, now_ns).map_err(Unwritten::Value)?;
+            self.write_value(batch, change, &log).map_err(Unwritten::Value)?;
             let Envelope { tables, value, key, zone, keyed_by, beside, forms, .. } = self;
             let table = &mut tables[change.table as usize];
             let columns = match keyed_by {
@@ -220,14 +224,14 @@ impl Envelope {
     /// As [`Envelope::write`].
     pub fn value(&mut self, batch: &Batch, change: &Change) -> Result<&[u8], String> {
         self.meet(&batch.tables);
-        let now_ns = now_ns();
         let mut log = Vec::new();
         write_log(&mut log, &batch.transactions[change.transaction as usize]);
-        self.write_value(batch, change, &log, now_ns)?;
+        self.write_value(batch, change, &log)?;
         Ok(&self.value)
     }
 
     fn meet(&mut self, schemas: &[Arc<TableSchema>]) {
+        write_end(&mut self.end);
         let of = |schema| Table::of(schema, self.forms, self.beside.as_deref());
         self.tables.truncate(schemas.len());
         for (i, schema) in schemas.iter().enumerate() {
@@ -240,7 +244,7 @@ impl Envelope {
     }
 
     /// `log`: what [`write_log`] wrote of the change's transaction.
-    fn write_value(&mut self, batch: &Batch, change: &Change, log: &[u8], now_ns: u128) -> Result<(), String> {
+    fn write_value(&mut self, batch: &Batch, change: &Change, log: &[u8]) -> Result<(), String> {
         let table = &self.tables[change.table as usize];
         let out = &mut self.value;
         out.clear();
@@ -258,30 +262,22 @@ impl Envelope {
         let time_us = self.zone.instant(change.time_us);
         // A row of a snapshot comes from no place of a log.
         let (log, at) = if change.op == Op::Read { (NO_LOG, 0) } else { (log, change.at) };
-        out.push(b',');
         out.extend(&self.origin);
-        out.extend(br#","ts_ms":"#);
         value::integer(out, time_us.div_euclid(1_000));
         out.extend(match change.op {
             Op::Read => &br#","snapshot":"true","db":"#[..],
             Op::Create | Op::Update | Op::Delete => br#","snapshot":"false","db":"#,
         });
         out.extend(&table.database);
-        out.extend(br#","sequence":null,"ts_us":"#);
         value::integer(out, time_us);
         out.extend(br#","ts_ns":"#);
         value::integer(out, time_us.saturating_mul(1_000));
-        out.extend(br#","table":"#);
         out.extend(&table.name);
         out.extend(log);
         value::unsigned(out, at);
         out.extend(br#","row":0,"thread":null,"query":null},"transaction":null,"op":""#);
         out.push(change.op.letter() as u8);
-        for (label, per) in [(&br#"","ts_ms":"#[..], 1_000_000), (br#","ts_us":"#, 1_000), (br#","ts_ns":"#, 1)] {
-            out.extend(label);
-            value::unsigned(out, (now_ns / per) as u64);
-        }
-        out.push(b'}');
+        out.extend(&self.end);
         if !table.before_value.is_empty() {
             out.push(b'}');
         }
@@ -291,22 +287,19 @@ impl Envelope {
 
 impl Table {
     fn of(schema: &Arc<TableSchema>, forms: Forms, beside: Option<&str>) -> Self {
-        let json = |text: &str| {
-            let mut out = Vec::new();
+        let json = |before: &str, text: &str, behind: &str| {
+            let mut out = before.as_bytes().to_vec();
             value::json(&mut out, text);
+            out.extend(behind.as_bytes());
             out
         };
-        let column = |field: &Field| {
-            let mut label = json(&field.name);
-            label.push(b':');
-            Column { label, form: Form::of(field, forms) }
-        };
+        let column = |field: &Field| Column { label: json(",", &field.name, ":"), form: Form::of(field, forms) };
         let (database, name) = schema.name.split_once('.').unwrap_or(("", &schema.name));
         Table {
             schema: schema.clone(),
             columns: schema.fields.iter().map(column).collect(),
-            database: json(database),
-            name: json(name),
+            database: json("", database, r#","sequence":null,"ts_us":"#),
+            name: json(r#","table":"#, name, ""),
             before_value: beside.map_or(Vec::new(), |topic| opening(&connect::of_value(topic, schema, forms))),
             before_key: Vec::new(),
             key: Vec::new(),
@@ -330,9 +323,15 @@ fn opening(schema: &connect::Schema) -> Vec<u8> {
     out
 }
 
-/// Of the host's clock.
-fn now_ns() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos())
+/// When events are written, see [`Envelope::end`].
+fn write_end(out: &mut Vec<u8>) {
+    let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    out.clear();
+    for (label, per) in [(&br#"","ts_ms":"#[..], 1_000_000), (br#","ts_us":"#, 1_000), (br#","ts_ns":"#, 1)] {
+        out.extend(label);
+        value::unsigned(out, (now_ns / per) as u64);
+    }
+    out.push(b'}');
 }
 
 /// These columns of a row as an object; an error names the column.
@@ -343,13 +342,16 @@ fn write_row(
     columns: impl Iterator<Item = usize>,
     zone: &Zone,
 ) -> Result<(), (usize, Flaw)> {
-    let mut separator = b'{';
+    let start = out.len();
     for column in columns {
         let Column { label, form } = &table.columns[column];
-        out.push(separator);
         out.extend(label);
         value::write(out, row.get(column), *form, zone).map_err(|flaw| (column, flaw))?;
-        separator = b',';
+    }
+    // Each label begins with the comma before it.
+    match out.get_mut(start) {
+        Some(first) => *first = b'{',
+        None => out.push(b'{'),
     }
     out.push(b'}');
     Ok(())
@@ -361,7 +363,9 @@ fn write_log(out: &mut Vec<u8>, transaction: &Transaction) {
     out.clear();
     out.extend(br#","server_id":0,"gtid":"#);
     match &transaction.gtid {
-        Some(gtid) => value::json(out, &gtid.to_string()),
+        Some(gtid) => {
+            let _ = write!(out, "\"{gtid}\"");
+        }
         None => out.extend(b"null"),
     }
     out.extend(br#","file":"#);

@@ -193,7 +193,7 @@ impl Foreign {
     /// Whose change an envelope is.
     fn table(&self, envelope: &[u8]) -> Result<(String, String), String> {
         let (mut database, mut table) = (String::new(), String::new());
-        let mut scanner = Scanner::new(envelope);
+        let mut scanner = Scanner::new(envelope).map_err(|fault| fault.to_string())?;
         let mut escaped = String::new();
         let found = scanner.object(|scanner, name| {
             if name != "source" || scanner.peek() != Some(b'{') {

@@ -310,8 +310,10 @@ impl OfLog {
 
 impl Event<'_, '_> {
     fn read(&mut self, text: &[u8]) -> Result<(), String> {
-        let mut scanner = Scanner::new(text);
-        let read = scanner.object(|scanner, name| self.member(scanner, name)).and_then(|()| scanner.end());
+        let read = Scanner::new(text).and_then(|mut scanner| {
+            scanner.object(|scanner, name| self.member(scanner, name))?;
+            scanner.end()
+        });
         read.map_err(|fault| fault.to_string())
     }
 

@@ -16,7 +16,7 @@ pub struct Parts {
 impl Parts {
     pub fn of(message: &[u8]) -> Result<Self, Fault> {
         let mut parts = Parts::default();
-        let mut scanner = Scanner::new(message);
+        let mut scanner = Scanner::new(message)?;
         scanner.object(|scanner, name| {
             scanner.peek();
             let start = scanner.at();

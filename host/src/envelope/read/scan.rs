@@ -20,6 +20,7 @@ impl fmt::Display for Fault {
 
 /// A place in a text.
 pub struct Scanner<'a> {
+    text: &'a str,
     bytes: &'a [u8],
     at: usize,
 }
@@ -33,8 +34,13 @@ pub enum Str<'a> {
 type Scanned<T> = Result<T, Fault>;
 
 impl<'a> Scanner<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Scanner { bytes, at: 0 }
+    /// # Errors
+    /// It is no text: not UTF-8.
+    pub fn new(bytes: &'a [u8]) -> Scanned<Self> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Scanner { text, bytes, at: 0 }),
+            Err(error) => Err(Fault { at: error.valid_up_to(), what: "the text is not UTF-8".into() }),
+        }
     }
 
     pub fn at(&self) -> usize {
@@ -140,47 +146,37 @@ impl<'a> Scanner<'a> {
     pub fn string(&mut self, escaped: &mut String) -> Scanned<Str<'a>> {
         self.expect(b'"')?;
         let start = self.at;
-        loop {
-            match self.bytes.get(self.at) {
-                Some(b'"') => {
-                    let text = self.utf8(start)?;
-                    self.at += 1;
-                    return Ok(Str::Plain(text));
-                }
-                Some(b'\\') => break,
-                Some(0..=0x1f) => return self.fault("a control character within a string"),
-                Some(_) => self.at += 1,
-                None => return self.fault("the text ends within a string"),
-            }
+        self.at = plain_until(self.bytes, start);
+        if self.bytes.get(self.at) == Some(&b'"') {
+            let text = &self.text[start..self.at];
+            self.at += 1;
+            return Ok(Str::Plain(text));
         }
-        escaped.clear();
-        escaped.push_str(self.utf8(start)?);
+        self.at = start;
+        self.string_with_escapes(escaped)?;
+        Ok(Str::Written)
+    }
+
+    /// Behind its first quote.
+    fn string_with_escapes(&mut self, out: &mut String) -> Scanned<()> {
+        out.clear();
         loop {
             let from = self.at;
+            self.at = plain_until(self.bytes, from);
+            out.push_str(&self.text[from..self.at]);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(Str::Written);
+                    return Ok(());
                 }
                 Some(b'\\') => {
                     self.at += 1;
-                    escaped.push(self.escape()?);
+                    out.push(self.escape()?);
                 }
-                Some(0..=0x1f) => return self.fault("a control character within a string"),
-                Some(_) => {
-                    while !matches!(self.bytes.get(self.at), None | Some(b'"' | b'\\' | 0..=0x1f)) {
-                        self.at += 1;
-                    }
-                    escaped.push_str(self.utf8(from)?);
-                }
+                Some(_) => return self.fault("a control character within a string"),
                 None => return self.fault("the text ends within a string"),
             }
         }
-    }
-
-    fn utf8(&self, start: usize) -> Scanned<&'a str> {
-        std::str::from_utf8(&self.bytes[start..self.at])
-            .map_err(|error| Fault { at: start + error.valid_up_to(), what: "the text is not UTF-8".into() })
     }
 
     /// Behind the backslash.
@@ -260,14 +256,42 @@ impl<'a> Scanner<'a> {
                 return self.fault("a number ends with its exponent");
             }
         }
-        self.utf8(start)
+        Ok(&self.text[start..self.at])
     }
 
     /// An integer that fits.
     #[inline]
     pub fn integer(&mut self) -> Scanned<i64> {
+        if let Some(value) = self.short_integer() {
+            return Ok(value);
+        }
         let text = self.number()?;
         text.parse().or_else(|_| self.fault(format!("{text} is no integer of 64 bits")))
+    }
+
+    /// One of so few digits that it fits, as it is written most of the time; else nothing is behind.
+    #[inline]
+    fn short_integer(&mut self) -> Option<i64> {
+        const DIGITS_MAX: usize = 18;
+        let negative = self.peek() == Some(b'-');
+        let first = self.at + usize::from(negative);
+        let (mut at, mut value) = (first, 0);
+        while let Some(digit @ b'0'..=b'9') = self.bytes.get(at) {
+            if at - first == DIGITS_MAX {
+                return None;
+            }
+            value = value * 10 + i64::from(digit - b'0');
+            at += 1;
+        }
+        let is_one = match self.bytes.get(first) {
+            Some(b'0') => at - first == 1,
+            _ => at > first,
+        };
+        if !is_one || matches!(self.bytes.get(at), Some(b'.' | b'e' | b'E')) {
+            return None;
+        }
+        self.at = at;
+        Some(if negative { -value } else { value })
     }
 
     /// Passes over a value of any kind.
@@ -320,12 +344,39 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Where a string's bytes end that stand for themselves: at a quote, a backslash, a control character or the end.
+#[inline]
+fn plain_until(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let found = special(u64::from_le_bytes(*eight));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while bytes.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        at += 1;
+    }
+    at
+}
+
+/// The high bit of each of eight bytes that is a quote, a backslash or a control character; those above the first one may be
+/// wrong. (Bit Twiddling Hacks, "Determine if a word has a byte less than n".)
+#[inline]
+fn special(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let less = |word: u64, than: u8| word.wrapping_sub(ONES * u64::from(than)) & !word;
+    let equal = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+    (equal(b'"') | equal(b'\\') | less(word, 0x20)) & HIGHS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn string(text: &str) -> Result<String, Fault> {
-        let mut scanner = Scanner::new(text.as_bytes());
+        let mut scanner = Scanner::new(text.as_bytes())?;
         let mut escaped = String::new();
         let text = match scanner.string(&mut escaped)? {
             Str::Plain(text) => text.to_owned(),
@@ -351,10 +402,44 @@ mod tests {
             r#""\u12g4""#,
             r#""\u12"#,
             "\"a\nb\"",
+            r#""sixteen letters\n and more of them\"""#,
+            "\"sixteen letters \u{1f} and more\"",
+            r#""0123456""#,
+            r#""01234567""#,
+            r#""012345678 é\é 0123456789""#,
+            r#""012345678 é 0123456789 !#[]~""#,
             r#""open"#,
             r#""closed" more"#,
         ] {
             assert_eq!(string(text).ok(), serde_json::from_str::<String>(text).ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn integers_are_those_of_json() {
+        for text in [
+            "0",
+            "-0",
+            "00",
+            "-01",
+            "7",
+            "-7",
+            "123456789012345678",
+            "-123456789012345678",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "9223372036854775808",
+            "1e3",
+            "1.0",
+            "-",
+            "",
+            "x",
+        ] {
+            let mut scanner = Scanner::new(text.as_bytes()).expect("UTF-8");
+            let integer = scanner.integer().and_then(|value| scanner.end().map(|()| value));
+            // -0 is a float to serde_json.
+            let wanted = if text == "-0" { Some(0) } else { serde_json::from_str::<i64>(text).ok() };
+            assert_eq!(integer.ok(), wanted, "{text}");
         }
     }
 
@@ -391,11 +476,11 @@ mod tests {
             " 1 ",
             "1 1",
         ] {
-            let mut scanner = Scanner::new(text.as_bytes());
+            let mut scanner = Scanner::new(text.as_bytes()).expect("UTF-8");
             let skipped = scanner.skip().and_then(|()| scanner.end());
             assert_eq!(skipped.is_ok(), serde_json::from_str::<serde_json::Value>(text).is_ok(), "{text}: {skipped:?}");
         }
         let deep = "[".repeat(100_000);
-        assert!(Scanner::new(deep.as_bytes()).skip().unwrap_err().what.contains("deep"));
+        assert!(Scanner::new(deep.as_bytes()).expect("UTF-8").skip().unwrap_err().what.contains("deep"));
     }
 }
