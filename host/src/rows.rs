@@ -163,17 +163,19 @@ impl Rows {
     /// Forgets every row from `len` on, and the values of an unfinished one.
     pub fn truncate(&mut self, len: usize) {
         self.len = len.min(self.len);
+        // Texts and bytes lie in the order of their slots: the first ones that go say where the rest ends.
+        let gone = &self.slots[self.len * self.width..];
+        let text = gone.iter().find_map(|slot| match slot {
+            Slot::Text { start, .. } => Some(*start as usize),
+            _ => None,
+        });
+        let bytes = gone.iter().find_map(|slot| match slot {
+            Slot::Bytes { start, .. } => Some(*start as usize),
+            _ => None,
+        });
+        self.text.truncate(text.unwrap_or(usize::MAX));
+        self.bytes.truncate(bytes.unwrap_or(usize::MAX));
         self.slots.truncate(self.len * self.width);
-        let texts = self.slots.iter().rev().find_map(|slot| match slot {
-            Slot::Text { start, len } => Some((start + len) as usize),
-            _ => None,
-        });
-        let bytes = self.slots.iter().rev().find_map(|slot| match slot {
-            Slot::Bytes { start, len } => Some((start + len) as usize),
-            _ => None,
-        });
-        self.text.truncate(texts.unwrap_or(0));
-        self.bytes.truncate(bytes.unwrap_or(0));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Debezium's envelope written and read: by the host, by serde_json and by sonic-rs; and what a topic's messages cost until
 //! they are history rows.
 //!
-//! `cargo bench --workspace --bench envelope`. The libraries get structs of the reference table, known when they are compiled,
+//! `cargo bench --workspace --bench envelope`, `-- WORD` for those with the word in their names. The libraries get structs of the reference table, known when they are compiled,
 //! or make a tree; the host learns a table's columns while it runs, checks each value against its type, and fills a batch.
 
 use std::borrow::Cow;
@@ -177,6 +177,8 @@ fn main() -> ExitCode {
             }),
         ),
     ];
+    let word = std::env::args().skip(1).find(|word| !word.starts_with("--")).unwrap_or_default();
+    let variants = variants.into_iter().filter(|(name, _)| name.contains(&word)).collect();
     let medians = interleaved(ROUNDS, variants);
     println!(
         "{} events of {} bytes each, one core; CPU time, median of {ROUNDS} interleaved rounds",

@@ -5,6 +5,7 @@
 
 mod connect;
 mod foreign;
+mod layout;
 mod origin;
 mod parts;
 mod scan;
@@ -22,6 +23,7 @@ use super::value::Form;
 use crate::civil::Zone;
 use crate::event::{Batch, Field, Op, RowChange, Sides, TableSchema};
 use crate::rows::Rows;
+use layout::{Layout, Part};
 use scan::{Fault, Scanner};
 use value::Reading;
 
@@ -90,6 +92,8 @@ struct Known {
 struct Table {
     hash: String,
     known: Arc<Known>,
+    /// Of its last event.
+    layout: Layout,
 }
 
 struct Column {
@@ -149,7 +153,7 @@ impl Reader {
         let Some(known) = self.known.get(hash) else {
             return Err(ReadError::Schema(format!("{place}: the schema {hash} of this message is not known")));
         };
-        let turned = Table { hash: hash.to_owned(), known: known.clone() };
+        let turned = Table { hash: hash.to_owned(), known: known.clone(), layout: Layout::default() };
         match self.tables.iter_mut().find(|table| table.known.schema.name == known.schema.name) {
             Some(table) => *table = turned,
             None => self.tables.push(turned),
@@ -179,13 +183,13 @@ impl Reader {
             return Err(ReadError::Schema(format!("{}: schema {} is not turned to", record.place, record.schema)));
         };
         let Reader { zone, tables, escaped, bytes, .. } = self;
-        let table = &*tables[number].known;
+        let Table { known: table, layout, .. } = &mut tables[number];
         let images = &mut batch.images[number];
         let n_images = images.len();
         let reading = Reading { zone, escaped: std::mem::take(escaped), bytes: std::mem::take(bytes) };
         let of = last.is_some().then(OfLog::default);
-        let mut event = Event { table, images, reading, parts: Parts::default(), of };
-        let read = event.read(record.value);
+        let mut event = Event { table, images, reading, parts: Parts::default(), of, learned: 0 };
+        let read = event.read(record.value, layout);
         let (parts, of) = (event.parts, event.of);
         (*escaped, *bytes) = (event.reading.escaped, event.reading.bytes);
         let change = read.and_then(|()| parts.change());
@@ -274,6 +278,8 @@ struct Event<'e, 'z> {
     parts: Parts,
     /// Where it came from, where that matters.
     of: Option<OfLog>,
+    /// How much of its text the layout knows.
+    learned: usize,
 }
 
 /// What `source` says of the log.
@@ -286,18 +292,6 @@ struct OfLog {
 }
 
 impl OfLog {
-    fn member(&mut self, scanner: &mut Scanner<'_>, name: &str, escaped: &mut String) -> Result<(), Fault> {
-        match name {
-            _ if scanner.peek() == Some(b'n') => scanner.skip()?,
-            "server_id" => self.server = scanner.integer()?,
-            "pos" => self.pos = scanner.integer()?,
-            "row" => self.row = scanner.integer()?,
-            "file" => value::text(scanner, escaped)?.clone_into(&mut self.file),
-            _ => scanner.skip()?,
-        }
-        Ok(())
-    }
-
     /// None: a row of a snapshot, or from no place that can be compared. No server that others read from has the number 0: our
     /// own topics name none, hold each change once, and say of a statement's rows only where it is.
     fn origin(self, op: Op, time_us: i64) -> Option<Origin> {
@@ -309,68 +303,101 @@ impl OfLog {
 }
 
 impl Event<'_, '_> {
-    fn read(&mut self, text: &[u8]) -> Result<(), String> {
-        let read = Scanner::new(text).and_then(|mut scanner| {
-            scanner.object(|scanner, name| self.member(scanner, name))?;
-            scanner.end()
-        });
-        read.map_err(|fault| fault.to_string())
+    fn read(&mut self, text: &[u8], layout: &mut Layout) -> Result<(), String> {
+        let mut scanner = Scanner::new(text).map_err(|fault| fault.to_string())?;
+        let n_images = self.images.len();
+        if layout.is_known() {
+            if layout.follow(&mut scanner, |scanner, part| self.value(scanner, part)) {
+                return Ok(());
+            }
+            self.images.truncate(n_images);
+            (self.parts, self.of) = (Parts::default(), self.of.as_ref().map(|_| OfLog::default()));
+            scanner.rewind(0);
+        }
+        layout.forget();
+        let read = scanner.object(|scanner, name| self.member(scanner, name, layout)).and_then(|()| scanner.end());
+        layout.learn_end(scanner.since(self.learned));
+        read.map_err(|fault| {
+            layout.forget();
+            fault.to_string()
+        })
     }
 
-    fn member(&mut self, scanner: &mut Scanner<'_>, name: &str) -> Result<(), Fault> {
-        let twice = |scanner: &Scanner<'_>| scanner.fault(format!("{name} is there twice"));
-        match name {
-            "before" if self.parts.before.is_some() => twice(scanner),
-            "after" if self.parts.after.is_some() => twice(scanner),
-            "op" if self.parts.op.is_some() => twice(scanner),
-            "before" => {
-                self.parts.before = self.image(scanner)?;
-                Ok(())
+    fn member(&mut self, scanner: &mut Scanner<'_>, name: &str, layout: &mut Layout) -> Result<(), Fault> {
+        let part = match name {
+            "before" => Part::Before,
+            "after" => Part::After,
+            "op" => Part::Op,
+            "source" => return scanner.object(|scanner, name| self.member_of_source(scanner, name, layout)),
+            _ => Part::Other,
+        };
+        self.learn(scanner, part, layout)
+    }
+
+    fn member_of_source(&mut self, scanner: &mut Scanner<'_>, name: &str, layout: &mut Layout) -> Result<(), Fault> {
+        let schema = &self.table.schema;
+        let (database, table) = schema.name.split_once('.').unwrap_or(("", &schema.name));
+        let has_log = self.of.is_some();
+        let part = match name {
+            "ts_us" => Part::TimeUs,
+            "ts_ms" => Part::TimeMs,
+            "server_id" if has_log => Part::Server,
+            "file" if has_log => Part::File,
+            "pos" if has_log => Part::Pos,
+            "row" if has_log => Part::Row,
+            "ts_ns" | "gtid" | "pos" | "row" | "thread" | "query" => Part::Other,
+            "db" | "table" => {
+                let wanted = if name == "db" { database } else { table };
+                let found = value::text(scanner, &mut self.reading.escaped)?;
+                if found == wanted {
+                    return Ok(());
+                }
+                return scanner.fault(format!("source.{name} is {found:?}, and its schema is that of {}", schema.name));
             }
-            "after" => {
-                self.parts.after = self.image(scanner)?;
-                Ok(())
-            }
-            "source" => self.source(scanner),
-            "op" => {
+            _ => return scanner.skip(),
+        };
+        self.learn(scanner, part, layout)
+    }
+
+    /// Reads a value, and remembers what stands before it.
+    fn learn(&mut self, scanner: &mut Scanner<'_>, part: Part, layout: &mut Layout) -> Result<(), Fault> {
+        scanner.peek();
+        layout.learn(scanner.since(self.learned), part);
+        self.value(scanner, part)?;
+        self.learned = scanner.at();
+        Ok(())
+    }
+
+    fn value(&mut self, scanner: &mut Scanner<'_>, part: Part) -> Result<(), Fault> {
+        let twice = |scanner: &Scanner<'_>, name: &str| scanner.fault(format!("{name} is there twice"));
+        match part {
+            Part::Before if self.parts.before.is_some() => return twice(scanner, "before"),
+            Part::After if self.parts.after.is_some() => return twice(scanner, "after"),
+            Part::Op if self.parts.op.is_some() => return twice(scanner, "op"),
+            Part::Before => self.parts.before = self.image(scanner)?,
+            Part::After => self.parts.after = self.image(scanner)?,
+            Part::Op => {
                 let op = value::text(scanner, &mut self.reading.escaped)?;
                 match op.as_bytes() {
                     [letter] => self.parts.op = Some(*letter),
                     _ => return scanner.fault(format!("op {op:?} is not known")),
                 }
-                Ok(())
             }
-            _ => scanner.skip(),
+            Part::TimeMs => self.parts.ts_ms = Some(scanner.integer()?),
+            Part::TimeUs => self.parts.ts_us = Some(scanner.integer()?),
+            Part::Other => scanner.skip()?,
+            Part::Server | Part::File | Part::Pos | Part::Row if scanner.take_null() => {}
+            Part::Server | Part::File | Part::Pos | Part::Row => {
+                let of = self.of.get_or_insert_default();
+                match part {
+                    Part::File => value::text(scanner, &mut self.reading.escaped)?.clone_into(&mut of.file),
+                    Part::Server => of.server = scanner.integer()?,
+                    Part::Pos => of.pos = scanner.integer()?,
+                    _ => of.row = scanner.integer()?,
+                }
+            }
         }
-    }
-
-    fn source(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
-        let (parts, schema, of) = (&mut self.parts, &self.table.schema, &mut self.of);
-        let (database, table) = schema.name.split_once('.').unwrap_or(("", &schema.name));
-        let escaped = &mut self.reading.escaped;
-        scanner.object(|scanner, name| {
-            let wanted = match name {
-                "ts_us" => {
-                    parts.ts_us = Some(scanner.integer()?);
-                    return Ok(());
-                }
-                "ts_ms" => {
-                    parts.ts_ms = Some(scanner.integer()?);
-                    return Ok(());
-                }
-                "db" => database,
-                "table" => table,
-                name => match of {
-                    Some(of) => return of.member(scanner, name, escaped),
-                    None => return scanner.skip(),
-                },
-            };
-            let found = value::text(scanner, escaped)?;
-            if found == wanted {
-                return Ok(());
-            }
-            scanner.fault(format!("source.{name} is {found:?}, and its schema is that of {}", schema.name))
-        })
+        Ok(())
     }
 
     /// Appends an image; none for null.

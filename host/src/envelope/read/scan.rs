@@ -47,6 +47,15 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// What stands between a place where this scanner was and where it is.
+    pub fn since(&self, at: usize) -> &'a [u8] {
+        &self.bytes[at..self.at]
+    }
+
     /// Back to a place where this scanner was.
     pub fn rewind(&mut self, at: usize) {
         self.at = at;
@@ -337,7 +346,10 @@ impl<'a> Scanner<'a> {
             Some(b't') if self.take_exactly(b"true") => Ok(()),
             Some(b'f') if self.take_exactly(b"false") => Ok(()),
             Some(b'n') if self.take_exactly(b"null") => Ok(()),
-            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            Some(b'-' | b'0'..=b'9') => match self.short_integer() {
+                Some(_) => Ok(()),
+                None => self.number().map(drop),
+            },
             Some(_) => self.fault("no value"),
             None => self.fault("the text ends before a value"),
         }

@@ -291,6 +291,40 @@ fn what_is_damaged_is_named_and_leaves_nothing() {
     assert!(n_refused > 10_000 && n_taken > 1_000, "{n_refused} refused, {n_taken} taken");
 }
 
+/// Comparing an event with the one before it takes and refuses what reading it by its names does.
+#[test]
+fn a_layout_decides_nothing() {
+    let mut rng = fastrand::Rng::with_seed(61);
+    let written = batch(&mut rng, 8);
+    let (mut reader, hash) = reader(Forms::default());
+    let messages = messages(&written, Forms::default());
+    let mut n_followed = 0;
+    for (number, (value, sides)) in messages.iter().enumerate() {
+        for bit in 0..value.len() * 8 {
+            let mut flipped = value.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let mut by_names = begun(&reader);
+            reader.tables[0].layout.forget();
+            let named = read(&mut reader, &hash, &mut by_names, &flipped, *sides);
+            // The one before, as a topic has it.
+            let (before, before_sides) = &messages[number.max(1) - 1];
+            let mut by_layout = begun(&reader);
+            reader.tables[0].layout.forget();
+            read(&mut reader, &hash, &mut by_layout, before, *before_sides).unwrap();
+            let n_before = by_layout.changes.len();
+            let known = reader.tables[0].layout.runs().to_vec();
+            let followed = read(&mut reader, &hash, &mut by_layout, &flipped, *sides);
+            assert_eq!(named, followed, "{}", flipped.escape_ascii());
+            let of_names: Vec<_> = by_names.changes.iter().map(|change| seen(&by_names, change)).collect();
+            let changes = &by_layout.changes[n_before..];
+            let of_layout: Vec<_> = changes.iter().map(|change| seen(&by_layout, change)).collect();
+            assert_eq!(format!("{of_names:?}"), format!("{of_layout:?}"), "{}", flipped.escape_ascii());
+            n_followed += usize::from(followed.is_ok() && known == reader.tables[0].layout.runs());
+        }
+    }
+    assert!(n_followed > 1_000, "{n_followed}");
+}
+
 #[test]
 fn each_fault_is_named() {
     let mut rng = fastrand::Rng::with_seed(59);
