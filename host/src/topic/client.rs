@@ -164,7 +164,8 @@ impl TopicSettings {
         let mut config = self.reader(Isolation::Committed);
         config
             .set("group.id", &self.pipeline)
-            .set("fetch.wait.max.ms", "100")
+            // While a partition's end is waited at, the client fetches nothing else of its broker.
+            .set("fetch.wait.max.ms", "20")
             // Where partitions end, for the lag.
             .set("statistics.interval.ms", "1000");
         if let Some(member) = &self.member {

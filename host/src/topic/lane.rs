@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use tracing::debug;
 
-use super::TopicError;
 use super::inbox::{Held, Inbox, Message, Taken};
 use super::schemas::{Order, Schemas};
 use super::sequence::{SEQUENCE_HEADER, Sequence};
-use crate::envelope::read::{Foreign, Look, Origin, Payloads, Place, ReadError, Reader, Record, schema};
+use crate::envelope::read::{Foreign, Look, Origin, Payloads, Place, ReadError, Reader, Record};
 use crate::event::{Batch, Position, Transaction};
 use crate::source::{Source, SourceError};
 
@@ -258,16 +257,9 @@ impl Lane {
             return Err(SourceError::Stop(format!("{place}: its table is not known")));
         };
         let (schemas, order, wanted) = (schemas.clone(), order.clone(), hash.to_owned());
-        let found = tokio::task::spawn_blocking(move || {
-            let document = schemas.document(&wanted)?;
-            // One that cannot be read is told below.
-            if let Ok((table, _)) = schema::read(&document) {
-                schemas.orders(&table, &order)?;
-            }
-            Ok(document)
-        });
+        let found = tokio::task::spawn_blocking(move || schemas.document(&wanted, &order));
         let document = found.await.expect("looking for a schema does not panic");
-        let document = document.map_err(|error: TopicError| SourceError::Stop(format!("{place}: {error}")))?;
+        let document = document.map_err(|error| SourceError::Stop(format!("{place}: {error}")))?;
         let known = reader.know(hash, &document);
         known.map_err(|wrong| SourceError::Stop(format!("{place}: the schema {hash} cannot be read: {wrong}")))?;
         reader.turn_to(hash, place).map_err(stop)

@@ -1,5 +1,6 @@
 //! Transactions: messages go in together or not at all.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,8 +20,10 @@ const SAY_AFTER: Duration = Duration::from_secs(5);
 /// How long what was refused may take to be told, behind an error.
 const REFUSED_MAX: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether all messages are with the broker, and for how long before the client does.
+/// How long it is looked whether all messages are with the broker, before the client does.
 const WAITED_HERE: Duration = Duration::from_secs(1);
+
+/// Between two looks at the client, asleep: for the last millisecond of its own wait it would look without a pause.
 const LOOK: Duration = Duration::from_micros(500);
 
 /// A transactional producer, in a transaction or between two.
@@ -65,8 +68,7 @@ impl Transactions {
         let Message { topic, partition, key, value, headers } = message;
         let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32);
         (record.key, record.payload, record.headers) = (key, value, headers);
-        let begun = Instant::now();
-        let mut said = SAY_AFTER;
+        let (mut begun, mut said) = (None, SAY_AFTER);
         loop {
             let (error, refused) = match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -74,11 +76,12 @@ impl Transactions {
             };
             match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::QueueFull) => {
+                    let begun = *begun.get_or_insert_with(Instant::now);
                     if begun.elapsed() > said {
                         self.say_waiting("to take messages", begun);
                         said = begun.elapsed() * 2;
                     }
-                    self.producer.poll(Duration::from_millis(5));
+                    self.look();
                     record = refused;
                 }
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
@@ -119,8 +122,13 @@ impl Transactions {
     fn wait_so_long(&self, max: Duration) {
         let begun = Instant::now();
         while self.producer.in_flight_count() > 0 && begun.elapsed() < max {
-            self.producer.poll(LOOK);
+            self.look();
         }
+    }
+
+    fn look(&self) {
+        self.producer.poll(Duration::ZERO);
+        thread::sleep(LOOK);
     }
 
     /// Ends what an earlier session has open in a partition and the broker has forgotten. A mark ends all that its producer has

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -10,12 +11,21 @@ use rdkafka::message::BorrowedMessage;
 use super::client::{Isolation, Told, TopicSettings, ends};
 use super::document::{BY_PRIMARY_KEY, CHECKPOINT_KEY, Checkpoint, SCHEMA_KEY};
 use super::{TopicError, tail};
+use crate::envelope::read::schema;
 use crate::event::{EntityKey, TableSchema};
 
 /// Looked up once each; shared by all who read the topic in this process.
 pub(super) struct Schemas {
     settings: TopicSettings,
-    found: Mutex<HashMap<String, Vec<u8>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By their hashes.
+    documents: HashMap<String, Vec<u8>>,
+    /// By what the topic's messages are keyed.
+    key: Option<String>,
 }
 
 /// How a topic's messages are in order, where it has several partitions.
@@ -27,21 +37,22 @@ pub(super) struct Order {
 
 impl Schemas {
     pub fn new(settings: &TopicSettings) -> Self {
-        Schemas { settings: settings.clone(), found: Mutex::default() }
+        Schemas { settings: settings.clone(), known: Mutex::default() }
     }
 
     /// The document of a schema. Blocks.
     ///
     /// # Errors
-    /// The side topic cannot be read, or does not hold it.
-    pub fn document(&self, hash: &str) -> Result<Vec<u8>, TopicError> {
-        let mut found = self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(document) = found.get(hash) {
+    /// The side topic cannot be read, or does not hold it. [`TopicError::Usage`]: the topic is keyed by something else than this
+    /// table's entities, so that changes of one lie in several partitions.
+    pub fn document(&self, hash: &str, order: &Order) -> Result<Vec<u8>, TopicError> {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(document) = known.documents.get(hash) {
             return Ok(document.clone());
         }
-        let document = self.last(&format!("{SCHEMA_KEY}{hash}"))?;
         let Schemas { settings, .. } = self;
-        let document = document.ok_or_else(|| {
+        let consumer: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Committed))?;
+        let document = self.last(&consumer, &format!("{SCHEMA_KEY}{hash}"))?.ok_or_else(|| {
             TopicError::Stop(format!(
                 "topic {} at {} does not hold the schema {hash} that a message of {} names: was it emptied, or made anew? The \
                  capture half writes it again when it is started again",
@@ -50,29 +61,36 @@ impl Schemas {
                 settings.name
             ))
         })?;
-        found.insert(hash.to_owned(), document.clone());
+        if known.key.is_none()
+            && order.partitions > 1
+            && let Some(checkpoint) = self.last(&consumer, CHECKPOINT_KEY)?
+        {
+            // Before the first message of all it is none.
+            let Checkpoint { key, .. } = Checkpoint::from_json(&checkpoint, &settings.side())?;
+            known.key = Some(key).filter(|key| !key.is_empty());
+        }
+        // A client takes a tenth of a second to end.
+        thread::spawn(move || drop(consumer));
+        // A document that cannot be read is told by who reads it.
+        if let (Some(key), Ok((table, _))) = (&known.key, schema::read(&document)) {
+            self.check_order(key, &table, order)?;
+        }
+        known.documents.insert(hash.to_owned(), document.clone());
         Ok(document)
     }
 
-    /// Refuses a rule whose entities' changes lie in several partitions. Blocks.
-    ///
-    /// # Errors
-    /// [`TopicError::Usage`]: the topic is keyed by something else than this table's entities.
-    pub fn orders(&self, table: &Arc<TableSchema>, order: &Order) -> Result<(), TopicError> {
+    /// Refuses a rule whose entities' changes lie in several partitions.
+    fn check_order(&self, key: &str, table: &Arc<TableSchema>, order: &Order) -> Result<(), TopicError> {
         if order.partitions <= 1 {
             return Ok(());
         }
-        let Some(checkpoint) = self.last(CHECKPOINT_KEY)? else { return Ok(()) };
-        let Checkpoint { key, .. } = Checkpoint::from_json(&checkpoint, &self.settings.side())?;
         let columns = (order.entity_key)(std::slice::from_ref(table)).map_err(TopicError::Usage)?;
         let names = |columns: &[usize]| {
             columns.iter().map(|&column| table.fields[column].name.as_str()).collect::<Vec<_>>().join(", ")
         };
         let entity_key = columns.first().map(Vec::as_slice).unwrap_or_default();
-        let is_ordered = match key.as_str() {
+        let is_ordered = match key {
             BY_PRIMARY_KEY => entity_key == table.primary_key,
-            // Before the first message of all.
-            "" => true,
             key => names(entity_key) == key,
         };
         if is_ordered {
@@ -90,17 +108,16 @@ impl Schemas {
     }
 
     /// The last record of the side topic under a key.
-    fn last(&self, key: &str) -> Result<Option<Vec<u8>>, TopicError> {
+    fn last(&self, consumer: &BaseConsumer<Told>, key: &str) -> Result<Option<Vec<u8>>, TopicError> {
         let Schemas { settings, .. } = self;
         let side = settings.side();
-        let consumer: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Committed))?;
-        let of_side = ends(&consumer, &side, 0).map_err(|error| {
+        let of_side = ends(consumer, &side, 0).map_err(|error| {
             settings.unreached(&format!("topic {side} could not be looked at"), &error, consumer.context())
         })?;
         let wanted = |message: &BorrowedMessage<'_>| {
             let is_it = message.key() == Some(key.as_bytes());
             is_it.then(|| message.payload().map(<[u8]>::to_vec)).flatten()
         };
-        tail::last(settings, &consumer, (&side, 0), of_side, wanted)
+        tail::last(settings, consumer, (&side, 0), of_side, wanted)
     }
 }
