@@ -17,9 +17,10 @@ use hindsight_tests::kafka::Broker;
 use hindsight_tests::live::Live;
 use hindsight_tests::measured::build_program;
 use hindsight_tests::mysql::{Mysql, target};
+use hindsight_tests::pipeline::Place;
 use hindsight_tests::served_log::serve;
 use hindsight_tests::topic::{PARTITIONS, Topic};
-use shared::{Taken, half, read, watched};
+use shared::{Taken, capture_half, captured, half, read, watched};
 
 const CHANGES: u64 = 1_000_000;
 
@@ -35,14 +36,11 @@ const KNOWN_CAPTURE: f64 = 55_000.0;
 const KNOWN_APPLY: f64 = 139_000.0;
 const SHARE_LEAST: f64 = 0.7;
 
-/// Twice the time between two checkpoints: a transaction that is still open would have been committed.
-const QUIET: Duration = Duration::from_secs(2);
-
-/// How often the topic is asked for its ends: each time takes both of them a little time.
-const LOOK: Duration = Duration::from_millis(200);
-
 /// In which a job has to be done.
 const JOB_MAX: Duration = Duration::from_secs(300);
+
+/// Of the machine's two cores, in the program as in Flink's slots.
+const THREADS: usize = 2;
 
 fn main() -> ExitCode {
     build_program();
@@ -60,19 +58,26 @@ fn main() -> ExitCode {
         written.transactions,
         written.bytes / written.changes
     );
+    // What server and broker do the first time they do more slowly; and their caches are cold.
+    let warm = Topic::on(broker.client());
+    half(&place(&server, &warm), "capture");
     let topic = Topic::on(broker.client());
-    let section = topic.section();
-    let place = Live { table: TABLE, batch: BATCH_CHANGES, topic: &section, ..Live::of(&server) }.place();
+    let place = place(&server, &topic);
     let named = format!("{}-flink", topic.name);
     // The job's messages bear the changes' own times, which are long past: by them the broker would delete them at once.
     topic.client.create_topic(&named, PARTITIONS, &["message.timestamp.type=LogAppendTime"]);
-    let captured = [half(&place, "capture"), flink_capture(&server, &topic, &named, written.changes)];
+    let captured =
+        [our_capture(&place, &topic, written.changes), flink_capture(&server, &topic, &named, written.changes)];
     compared("capture", &captured, KNOWN_CAPTURE);
     let config = Config::load(&place.0.path().join("hindsight.toml")).expect("the configuration");
-    let applied = [read(&config, "topic -> rule -> counted rows", true), flink_apply(&topic, &named, written.changes)];
-    compared("apply", &applied, KNOWN_APPLY);
+    let ours = read(&config, "topic -> rule -> counted rows", true, THREADS);
+    compared("apply", &[ours, flink_apply(&topic, &named, written.changes)], KNOWN_APPLY);
     println!("{}", half(&place, "apply"));
     ExitCode::SUCCESS
+}
+
+fn place(server: &Mysql, topic: &Topic) -> Place {
+    Live { table: TABLE, batch: BATCH_CHANGES, topic: &topic.section(), ..Live::of(server) }.place()
 }
 
 fn compared(what: &str, [ours, theirs]: &[Taken; 2], known: f64) {
@@ -91,30 +96,15 @@ fn compared(what: &str, [ours, theirs]: &[Taken; 2], known: f64) {
     );
 }
 
-/// From its first message until all are committed: how long the JVM takes to begin is not counted in time, as such a job
-/// never ends; it is in the CPU time.
 fn flink_capture(server: &Mysql, topic: &Topic, named: &str, changes: u64) -> Taken {
     let folder = tempfile::tempdir().expect("a folder for checkpoints");
     let mut job = Job::start("Capture", &[&server.port().to_string(), &topic.client.address(), named], folder.path());
-    let used = || topic.client.offsets_used(named, PARTITIONS);
-    let (begun, mut looked, mut first, mut last) = (Instant::now(), Instant::now(), None, (0, Instant::now()));
-    let (cpu, rss_kib) = watched(job.0.id(), || {
-        assert!(begun.elapsed() < JOB_MAX && job.runs(), "the job ended or stands still at {} of {changes}", last.0);
-        if looked.elapsed() > LOOK {
-            looked = Instant::now();
-            let now = used();
-            if now > last.0 {
-                first = first.or(Some(looked));
-                last = (now, looked);
-            }
-        }
-        last.0 < changes || last.1.elapsed() < QUIET
-    });
+    let to = (&topic.client, named);
+    let taken = captured("Flink CDC -> topic", job.0.id(), to, changes, || job.runs());
     drop(job);
     let committed = topic.client.count(named, "read_committed") as u64;
     assert_eq!(committed, changes, "each change is in the topic once");
-    let wall = last.1 - first.expect("a first message");
-    Taken { what: "Flink CDC -> topic".into(), n: changes, wall, cpu, rss_kib: Some(rss_kib) }
+    taken
 }
 
 /// As long as the job says that it ran.

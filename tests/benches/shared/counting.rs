@@ -13,13 +13,14 @@ pub struct Counting {
     history: Option<HistorySchema>,
     /// By the entity key's encoding.
     entities: HashMap<Vec<u8>, Rows>,
+    /// The key in hand.
+    key: Vec<u8>,
     standing: Standing,
 }
 
-fn encoded(row: Row<'_>, columns: &[usize]) -> Vec<u8> {
-    let mut key = Vec::new();
-    columns.iter().for_each(|&column| row.get(column).encode(&mut key));
-    key
+fn encode<'v>(key: &mut Vec<u8>, values: impl Iterator<Item = Value<'v>>) {
+    key.clear();
+    values.for_each(|value| value.encode(key));
 }
 
 #[async_trait::async_trait]
@@ -41,9 +42,9 @@ impl Sink for Counting {
         let history = self.history.as_ref().expect("prepare comes first");
         assert_eq!(scope, Scope::CurrentRows, "others are not kept");
         let mut found = EntityRows { offsets: vec![0], rows: Rows::new(history.columns.len()) };
-        let all: Vec<usize> = (0..keys.width()).collect();
         for key in keys.iter() {
-            for row in self.entities.get(&encoded(key, &all)).into_iter().flat_map(Rows::iter) {
+            encode(&mut self.key, key.values());
+            for row in self.entities.get(&self.key).into_iter().flat_map(Rows::iter) {
                 found.rows.push_row(row.values());
             }
             found.offsets.push(found.rows.len() as u32);
@@ -57,19 +58,23 @@ impl Sink for Counting {
 
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
         assert!(load.deletes.is_empty() && load.dead_letters.is_empty(), "the rule closes rows, and rejects none");
+        let Counting { history, entities, key, .. } = self;
+        let history = history.as_ref().expect("prepare comes first");
+        let current = history.roles.current.expect("the rule has a current flag");
         for row in load.upserts.iter() {
-            let history = self.history.as_ref().expect("prepare comes before rows");
-            let current = history.roles.current.expect("the rule has a current flag");
-            let kept = self.entities.entry(encoded(row, &history.roles.entity_key)).or_default();
-            let key = encoded(row, &history.primary_key);
+            encode(key, history.roles.entity_key.iter().map(|&column| row.get(column)));
+            let is_same = |other: &Row<'_>| history.primary_key.iter().all(|&at| other.get(at) == row.get(at));
             let mut rows = Rows::new(history.columns.len());
-            for other in kept.iter().filter(|other| encoded(*other, &history.primary_key) != key) {
+            for other in entities.get(key).into_iter().flat_map(Rows::iter).filter(|other| !is_same(other)) {
                 rows.push_row(other.values());
             }
             if row.get(current) == Value::Int(1) {
                 rows.push_row(row.values());
             }
-            *kept = rows;
+            match entities.get_mut(key) {
+                Some(kept) => *kept = rows,
+                None => drop(entities.insert(key.clone(), rows)),
+            }
         }
         self.standing.checkpoint = Some(load.checkpoint.clone());
         Ok(())

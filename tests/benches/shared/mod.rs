@@ -17,10 +17,12 @@ use hindsight::rule::WasmRule;
 use hindsight::source::Source;
 use hindsight::source::mysql::End;
 use hindsight::topic::{Ending, Group, Lane, Lanes, TopicError};
+use hindsight_tests::kafka::Client;
 use hindsight_tests::live::Running;
 use hindsight_tests::measured::{own_cpu, process_cpu, rss_kib};
 use hindsight_tests::pipeline::Place;
 use hindsight_tests::rounds::rate;
+use hindsight_tests::topic::{PARTITIONS, Topic};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -50,6 +52,59 @@ impl Display for Taken {
     }
 }
 
+/// How often a topic is asked for its ends: each time takes a little of the machine's time.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// For so long nothing comes any more: twice the time between two checkpoints of the Flink job, which would commit what is
+/// in an open transaction.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// In which all has to be captured.
+const CAPTURE_MAX: Duration = Duration::from_secs(300);
+
+/// The capture half's process over a server's backlog.
+pub fn capture_half(place: &Place, topic: &Topic, changes: u64) -> Taken {
+    let mut running = place.start(&["run", "--only", "capture", "--json", "--log-format", "json"], |_| {});
+    let to = (&topic.client, topic.name.as_str());
+    let taken = captured("run --only capture", running.id(), to, changes, || running.is_running());
+    running.stop();
+    taken
+}
+
+/// A process that captures into a topic, from its first messages until all are there and no more come: how long it takes to
+/// begin is in its CPU time only, as it never ends. `runs`: whether it still does.
+pub fn captured(
+    what: &str,
+    process: u32,
+    (client, topic): (&Client, &str),
+    changes: u64,
+    mut runs: impl FnMut() -> bool,
+) -> Taken {
+    let (begun, mut looked, mut first, mut last) = (Instant::now(), Instant::now(), None, (0, Instant::now()));
+    let (cpu, rss_kib) = watched(process, || {
+        assert!(begun.elapsed() < CAPTURE_MAX && runs(), "{what} ended or stands still at {} of {changes}", last.0);
+        if looked.elapsed() > LOOK {
+            looked = Instant::now();
+            let now = client.offsets_used(topic, PARTITIONS);
+            if now > last.0 {
+                first = first.or(Some((now, looked)));
+                last = (now, looked);
+            }
+        }
+        last.0 < changes || last.1.elapsed() < QUIET
+    });
+    let (n_first, first) = first.expect("first messages");
+    let wall = last.1 - first;
+    // The first look came to some of them already.
+    Taken {
+        what: what.to_owned(),
+        n: changes,
+        wall: wall.mul_f64(last.0 as f64 / (last.0 - n_first) as f64),
+        cpu,
+        rss_kib: Some(rss_kib),
+    }
+}
+
 /// Watches a process until it ends or `goes_on` says no; gives its CPU time and its resident memory at the most.
 pub fn watched(process: u32, mut goes_on: impl FnMut() -> bool) -> (Duration, u64) {
     let (mut most, mut cpu) = (0, Duration::ZERO);
@@ -73,10 +128,11 @@ pub fn half(place: &Place, half: &str) -> Taken {
     Taken { what: format!("run --only {half}"), n: ended.count("changes"), wall, cpu, rss_kib: Some(rss_kib) }
 }
 
-/// The topic up to its end into batches, or, where the rule `decides`, into rows in memory.
-pub fn read(config: &Config, what: &str, decides: bool) -> Taken {
+/// The topic up to its end into batches, or, where the rule `decides`, into rows in memory; on so many threads beside the
+/// client's.
+pub fn read(config: &Config, what: &str, decides: bool, threads: usize) -> Taken {
     let (started, cpu) = (Instant::now(), own_cpu());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let n = runtime.expect("a runtime").block_on(read_all(config, decides));
     Taken { what: what.to_owned(), n, wall: started.elapsed(), cpu: own_cpu() - cpu, rss_kib: None }
 }
