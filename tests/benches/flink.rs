@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     // The job's messages bear the changes' own times, which are long past: by them the broker would delete them at once.
     topic.client.create_topic(&named, PARTITIONS, &["message.timestamp.type=LogAppendTime"]);
     let captured =
-        [our_capture(&place, &topic, written.changes), flink_capture(&server, &topic, &named, written.changes)];
+        [capture_half(&place, &topic, written.changes), flink_capture(&server, &topic, &named, written.changes)];
     compared("capture", &captured, KNOWN_CAPTURE);
     let config = Config::load(&place.0.path().join("hindsight.toml")).expect("the configuration");
     let ours = read(&config, "topic -> rule -> counted rows", true, THREADS);
