@@ -9,7 +9,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaRespErr;
 use tracing::info;
 
-use super::client::{Isolation, Told, TopicSettings};
+use super::client::{Isolation, Onlooker, Told, TopicSettings};
 use super::{PATIENCE, TopicError};
 
 /// A topic as it has to be.
@@ -30,8 +30,8 @@ const SIDE: &[(&str, &str)] =
 
 /// Makes topics and asks for their settings; what it is asked first is asked by a client that tells why nobody answers.
 pub(super) struct Admin {
-    pub client: AdminClient<Told>,
-    looking: BaseConsumer<Told>,
+    pub client: Onlooker<AdminClient<Told>>,
+    looking: Onlooker<BaseConsumer<Told>>,
 }
 
 /// How long a client that got no answer may take to say why.
@@ -41,8 +41,9 @@ impl Admin {
     /// # Errors
     /// The settings make no client.
     pub fn new(settings: &TopicSettings) -> Result<Self, TopicError> {
-        let client = settings.create(&settings.admin())?;
-        Ok(Admin { client, looking: settings.create(&settings.reader(Isolation::Committed))? })
+        let client = Onlooker::new(settings.create(&settings.admin())?);
+        let looking = Onlooker::new(settings.create(&settings.reader(Isolation::Committed))?);
+        Ok(Admin { client, looking })
     }
 
     /// Of one topic, or of all.

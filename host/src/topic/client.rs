@@ -1,6 +1,8 @@
 //! How clients are made: the settings that exactly-once rests on, and those that a user may add.
 
+use std::ops::Deref;
 use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -283,6 +285,30 @@ impl ProducerContext<NoCustomPartitioner> for Told {
         {
             *refused = error.rdkafka_error_code();
         }
+    }
+}
+
+/// A client that has only looked. It takes a tenth of a second to end, for which nobody waits.
+pub(super) struct Onlooker<C: Send + 'static>(Option<C>);
+
+impl<C: Send> Onlooker<C> {
+    pub(super) fn new(client: C) -> Self {
+        Onlooker(Some(client))
+    }
+}
+
+impl<C: Send> Deref for Onlooker<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<C: Send> Drop for Onlooker<C> {
+    fn drop(&mut self) {
+        let client = self.0.take();
+        thread::spawn(move || drop(client));
     }
 }
 

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers};
 use tracing::{info, warn};
 
-use super::client::{Ends, Isolation, Told, TopicSettings, ends};
+use super::client::{Ends, Isolation, Onlooker, Told, TopicSettings, ends};
 use super::document::{CHECKPOINT_KEY, Checkpoint};
 use super::producer::Transactions;
 use super::sequence::{SEQUENCE_HEADER, Sequence};
@@ -43,8 +43,8 @@ pub(super) fn look(
     source: &str,
     partitions: u32,
 ) -> Result<Checkpoint, TopicError> {
-    let committed: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Committed))?;
-    let uncommitted: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Uncommitted))?;
+    let onlooker = |isolation| Ok::<_, TopicError>(Onlooker::new(settings.create(&settings.reader(isolation))?));
+    let (committed, uncommitted) = (onlooker(Isolation::Committed)?, onlooker(Isolation::Uncommitted)?);
     let look = Look { settings, transactions, committed, uncommitted };
     let checkpoint = look.checkpoint()?;
     if let Some(checkpoint) = &checkpoint {
@@ -150,8 +150,8 @@ struct Look<'a> {
     settings: &'a TopicSettings,
     /// Between two of them.
     transactions: &'a Transactions,
-    committed: BaseConsumer<Told>,
-    uncommitted: BaseConsumer<Told>,
+    committed: Onlooker<BaseConsumer<Told>>,
+    uncommitted: Onlooker<BaseConsumer<Told>>,
 }
 
 impl Look<'_> {

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::BorrowedMessage;
 
-use super::client::{Isolation, Told, TopicSettings, ends};
+use super::client::{Isolation, Onlooker, Told, TopicSettings, ends};
 use super::document::{BY_PRIMARY_KEY, CHECKPOINT_KEY, Checkpoint, SCHEMA_KEY};
 use super::{TopicError, tail};
 use crate::envelope::read::schema;
@@ -51,7 +50,8 @@ impl Schemas {
             return Ok(document.clone());
         }
         let Schemas { settings, .. } = self;
-        let consumer: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Committed))?;
+        let consumer: Onlooker<BaseConsumer<Told>> =
+            Onlooker::new(settings.create(&settings.reader(Isolation::Committed))?);
         let document = self.last(&consumer, &format!("{SCHEMA_KEY}{hash}"))?.ok_or_else(|| {
             TopicError::Stop(format!(
                 "topic {} at {} does not hold the schema {hash} that a message of {} names: was it emptied, or made anew? The \
@@ -69,8 +69,6 @@ impl Schemas {
             let Checkpoint { key, .. } = Checkpoint::from_json(&checkpoint, &settings.side())?;
             known.key = Some(key).filter(|key| !key.is_empty());
         }
-        // A client takes a tenth of a second to end.
-        thread::spawn(move || drop(consumer));
         // A document that cannot be read is told by who reads it.
         if let (Some(key), Ok((table, _))) = (&known.key, schema::read(&document)) {
             self.check_order(key, &table, order)?;

@@ -1,4 +1,5 @@
 //! A sink that keeps nothing but the rows that are current, by which the rule decides; the pipeline counts what is written.
+//! It knows the reference rule's table when it is compiled, as the job beside it does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,19 +9,42 @@ use hindsight::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use hindsight::rows::{Row, Rows, Value};
 use hindsight::sink::{Sink, SinkError};
 
+const COLUMNS: [&str; 7] =
+    ["source_id", "owner_id", "effective_start_ts", "asset_info", "effective_end_ts", "is_current", "op_type"];
+
 #[derive(Default)]
 pub struct Counting {
-    history: Option<HistorySchema>,
-    /// By the entity key's encoding.
-    entities: HashMap<Vec<u8>, Rows>,
-    /// The key in hand.
-    key: Vec<u8>,
+    /// By owner.
+    current: HashMap<i64, Vec<Current>>,
     standing: Standing,
 }
 
-fn encode<'v>(key: &mut Vec<u8>, values: impl Iterator<Item = Value<'v>>) {
-    key.clear();
-    values.for_each(|value| value.encode(key));
+/// A row that is current.
+struct Current {
+    source_id: i64,
+    start: i64,
+    info: String,
+    op: String,
+}
+
+impl Current {
+    fn of(row: Row<'_>) -> Self {
+        Current { source_id: int(row, 0), start: int(row, 2), info: text(row, 3), op: text(row, 6) }
+    }
+}
+
+fn int(row: Row<'_>, column: usize) -> i64 {
+    match row.get(column) {
+        Value::Int(value) => value,
+        other => panic!("{} is {other:?}", COLUMNS[column]),
+    }
+}
+
+fn text(row: Row<'_>, column: usize) -> String {
+    match row.get(column) {
+        Value::Text(text) => text.to_owned(),
+        other => panic!("{} is {other:?}", COLUMNS[column]),
+    }
 }
 
 #[async_trait::async_trait]
@@ -30,7 +54,7 @@ impl Sink for Counting {
     }
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
-        self.history = Some(history.clone());
+        assert!(history.columns.iter().map(|column| column.field.name.as_str()).eq(COLUMNS), "the reference rule's");
         Ok(())
     }
 
@@ -39,13 +63,14 @@ impl Sink for Counting {
     }
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
-        let history = self.history.as_ref().expect("prepare comes first");
         assert_eq!(scope, Scope::CurrentRows, "others are not kept");
-        let mut found = EntityRows { offsets: vec![0], rows: Rows::new(history.columns.len()) };
+        let mut found = EntityRows { offsets: vec![0], rows: Rows::new(COLUMNS.len()) };
         for key in keys.iter() {
-            encode(&mut self.key, key.values());
-            for row in self.entities.get(&self.key).into_iter().flat_map(Rows::iter) {
-                found.rows.push_row(row.values());
+            let owner = int(key, 0);
+            for Current { source_id, start, info, op } in self.current.get(&owner).into_iter().flatten() {
+                let key = [Value::Int(*source_id), Value::Int(owner), Value::Int(*start)];
+                let others = [Value::Text(info), Value::Null, Value::Int(1), Value::Text(op)];
+                found.rows.push_row(key.into_iter().chain(others));
             }
             found.offsets.push(found.rows.len() as u32);
         }
@@ -58,22 +83,12 @@ impl Sink for Counting {
 
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
         assert!(load.deletes.is_empty() && load.dead_letters.is_empty(), "the rule closes rows, and rejects none");
-        let Counting { history, entities, key, .. } = self;
-        let history = history.as_ref().expect("prepare comes first");
-        let current = history.roles.current.expect("the rule has a current flag");
         for row in load.upserts.iter() {
-            encode(key, history.roles.entity_key.iter().map(|&column| row.get(column)));
-            let is_same = |other: &Row<'_>| history.primary_key.iter().all(|&at| other.get(at) == row.get(at));
-            let mut rows = Rows::new(history.columns.len());
-            for other in entities.get(key).into_iter().flat_map(Rows::iter).filter(|other| !is_same(other)) {
-                rows.push_row(other.values());
-            }
-            if row.get(current) == Value::Int(1) {
-                rows.push_row(row.values());
-            }
-            match entities.get_mut(key) {
-                Some(kept) => *kept = rows,
-                None => drop(entities.insert(key.clone(), rows)),
+            let of_owner = self.current.entry(int(row, 1)).or_default();
+            let key = (int(row, 0), int(row, 2));
+            of_owner.retain(|current| (current.source_id, current.start) != key);
+            if row.get(5) == Value::Int(1) {
+                of_owner.push(Current::of(row));
             }
         }
         self.standing.checkpoint = Some(load.checkpoint.clone());
