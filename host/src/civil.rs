@@ -49,9 +49,43 @@ pub fn write_date(out: &mut String, days: i64) {
 
 /// `YYYY-MM-DD HH:MM:SS`, followed by `.` and six digits exactly when the microseconds are not zero: text order is time order.
 pub fn write_datetime(out: &mut String, micros: i64) {
-    write_date(out, micros.div_euclid(MICROS_PER_DAY));
-    out.push(' ');
-    write_clock(out, micros.rem_euclid(MICROS_PER_DAY));
+    let (text, len) = datetime(micros);
+    out.push_str(std::str::from_utf8(&text[..len]).expect("digits and their separators"));
+}
+
+/// The same into bytes.
+pub fn datetime_into(out: &mut Vec<u8>, micros: i64) {
+    let (text, len) = datetime(micros);
+    out.extend(&text[..len]);
+}
+
+/// At once, as loads are made of such texts; and how much of it is there to say.
+fn datetime(micros: i64) -> ([u8; 26], usize) {
+    let (year, month, day) = date(micros.div_euclid(MICROS_PER_DAY));
+    let of_day = micros.rem_euclid(MICROS_PER_DAY);
+    let (seconds, fraction) = ((of_day / MICROS_PER_SECOND) as u32, (of_day % MICROS_PER_SECOND) as u32);
+    let mut text = *b"0000-00-00 00:00:00.000000";
+    for (at, number) in [
+        (0, year as u32 / 100),
+        (2, year as u32 % 100),
+        (5, month),
+        (8, day),
+        (11, seconds / 3_600),
+        (14, seconds / 60 % 60),
+        (17, seconds % 60),
+        (20, fraction / 10_000),
+        (22, fraction / 100 % 100),
+        (24, fraction % 100),
+    ] {
+        two(&mut text[at..], number);
+    }
+    (text, if fraction == 0 { 19 } else { 26 })
+}
+
+/// Two digits.
+fn two(out: &mut [u8], number: u32) {
+    out[0] = b'0' + (number / 10) as u8;
+    out[1] = b'0' + (number % 10) as u8;
 }
 
 /// `[-]HH:MM:SS[.ffffff]`, hours up to 838.

@@ -22,6 +22,7 @@ pub mod event;
 pub mod failure;
 pub mod groups;
 pub mod history;
+pub mod json;
 pub mod judge;
 pub mod ledger;
 pub mod metrics;

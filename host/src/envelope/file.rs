@@ -74,7 +74,7 @@ struct EventLine {
 
 pub(super) fn write_checkpoint(out: &mut Vec<u8>, checkpoint: &Checkpoint) {
     let Checkpoint { source, position: Position(position) } = checkpoint;
-    super::value::json(out, &CheckpointLine { checkpoint: Reached { source, position } });
+    crate::json::write(out, &CheckpointLine { checkpoint: Reached { source, position } });
     out.push(b'\n');
 }
 

@@ -18,6 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::civil::Zone;
 use crate::event::{Batch, Change, Field, Op, TableSchema, Transaction};
 use crate::groups::{self, Moved};
+use crate::json;
 use crate::rows::Row;
 use crate::rule::Plan;
 use value::{Flaw, Form};
@@ -115,7 +116,7 @@ impl Envelope {
         let mut origin = br#","source":{"version":""#.to_vec();
         origin.extend(env!("CARGO_PKG_VERSION").as_bytes());
         origin.extend(br#"","connector":"mysql","name":"#);
-        value::json(&mut origin, name);
+        json::write(&mut origin, name);
         let keyed_by = KeyedBy::default();
         origin.extend(br#","ts_ms":"#);
         let (tables, value, key, end) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -263,18 +264,18 @@ impl Envelope {
         // A row of a snapshot comes from no place of a log.
         let (log, at) = if change.op == Op::Read { (NO_LOG, 0) } else { (log, change.at) };
         out.extend(&self.origin);
-        value::integer(out, time_us.div_euclid(1_000));
+        json::integer(out, time_us.div_euclid(1_000));
         out.extend(match change.op {
             Op::Read => &br#","snapshot":"true","db":"#[..],
             Op::Create | Op::Update | Op::Delete => br#","snapshot":"false","db":"#,
         });
         out.extend(&table.database);
-        value::integer(out, time_us);
+        json::integer(out, time_us);
         out.extend(br#","ts_ns":"#);
-        value::integer(out, time_us.saturating_mul(1_000));
+        json::integer(out, time_us.saturating_mul(1_000));
         out.extend(&table.name);
         out.extend(log);
-        value::unsigned(out, at);
+        json::unsigned(out, at);
         out.extend(br#","row":0,"thread":null,"query":null},"transaction":null,"op":""#);
         out.push(change.op.letter() as u8);
         out.extend(&self.end);
@@ -289,7 +290,7 @@ impl Table {
     fn of(schema: &Arc<TableSchema>, forms: Forms, beside: Option<&str>) -> Self {
         let json = |before: &str, text: &str, behind: &str| {
             let mut out = before.as_bytes().to_vec();
-            value::json(&mut out, text);
+            json::write(&mut out, text);
             out.extend(behind.as_bytes());
             out
         };
@@ -318,7 +319,7 @@ impl Table {
 /// What stands before a payload.
 fn opening(schema: &connect::Schema) -> Vec<u8> {
     let mut out = br#"{"schema":"#.to_vec();
-    value::json(&mut out, schema);
+    json::write(&mut out, schema);
     out.extend(br#","payload":"#);
     out
 }
@@ -329,7 +330,7 @@ fn write_end(out: &mut Vec<u8>) {
     out.clear();
     for (label, per) in [(&br#"","ts_ms":"#[..], 1_000_000), (br#","ts_us":"#, 1_000), (br#","ts_ns":"#, 1)] {
         out.extend(label);
-        value::unsigned(out, (now_ns / per) as u64);
+        json::unsigned(out, (now_ns / per) as u64);
     }
     out.push(b'}');
 }
@@ -369,7 +370,7 @@ fn write_log(out: &mut Vec<u8>, transaction: &Transaction) {
         None => out.extend(b"null"),
     }
     out.extend(br#","file":"#);
-    value::json(out, &*transaction.log);
+    json::write(out, &*transaction.log);
     out.extend(br#","pos":"#);
 }
 

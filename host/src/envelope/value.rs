@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::civil::{self, MICROS_PER_DAY, MICROS_PER_SECOND, Zone};
 use crate::event::{Field, GEOMETRIES, Logical};
+use crate::json;
 use crate::rows::Value;
 
 /// How DECIMAL columns are written: Debezium's `decimal.handling.mode`.
@@ -177,8 +178,8 @@ pub fn argument(declared: &str, number: usize) -> Option<usize> {
 pub fn write(out: &mut Vec<u8>, value: Value<'_>, form: Form, zone: &Zone) -> Result<(), Flaw> {
     match (value, form) {
         (Value::Null, _) => out.extend(b"null"),
-        (Value::Int(micros), Form::Millis) => integer(out, micros.div_euclid(1_000)),
-        (Value::Int(micros), Form::Nanos) => integer(out, micros.saturating_mul(1_000)),
+        (Value::Int(micros), Form::Millis) => json::integer(out, micros.div_euclid(1_000)),
+        (Value::Int(micros), Form::Nanos) => json::integer(out, micros.saturating_mul(1_000)),
         (Value::Int(days), Form::IsoDate) => quoted(out, |text| civil::write_date(text, days)),
         (Value::Int(micros), Form::IsoTime) => quoted(out, |text| civil::write_time(text, micros)),
         (Value::Int(micros), Form::IsoDatetime) => quoted(out, |text| {
@@ -190,14 +191,14 @@ pub fn write(out: &mut Vec<u8>, value: Value<'_>, form: Form, zone: &Zone) -> Re
         }),
         (Value::Int(micros), Form::Timestamp(digits)) => timestamp(out, zone.instant(micros), digits),
         (Value::Int(value), Form::Truth) => out.extend(if value == 0 { &b"false"[..] } else { b"true" }),
-        (Value::Int(value), _) => integer(out, value),
+        (Value::Int(value), _) => json::integer(out, value),
         (Value::UInt(value), Form::Bits(bytes)) => base64(out, &value.to_le_bytes()[..bytes.min(8)]),
-        (Value::UInt(value), _) => unsigned(out, value),
-        (Value::Float(value), Form::Float) => json(out, &(value as f32)),
-        (Value::Float(value), _) => json(out, &value),
+        (Value::UInt(value), _) => json::unsigned(out, value),
+        (Value::Float(value), Form::Float) => json::write(out, &(value as f32)),
+        (Value::Float(value), _) => json::write(out, &value),
         (Value::Text(text), Form::Decimal(scale)) => base64(out, unscaled(text, scale).significant()),
         (Value::Text(digits), Form::Digits) => out.extend(digits.as_bytes()),
-        (Value::Text(value), _) => text(out, value),
+        (Value::Text(value), _) => json::text(out, value),
         (Value::Bytes(bytes), Form::Geometry) => geometry(out, bytes, false),
         (Value::Bytes(bytes), Form::Point) => geometry(out, bytes, true),
         (Value::Bytes(bytes), Form::Vector) => vector(out, bytes),
@@ -206,33 +207,6 @@ pub fn write(out: &mut Vec<u8>, value: Value<'_>, form: Form, zone: &Zone) -> Re
         (Value::Undecoded, _) => return Err(Flaw::Undecoded),
     }
     Ok(())
-}
-
-/// A text with its quotes and escapes, or a float with as few digits as read back to it.
-pub fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(out, value).expect("texts and numbers are JSON, and a vector takes every write");
-}
-
-pub fn integer(out: &mut Vec<u8>, value: i64) {
-    out.extend(itoa::Buffer::new().format(value).as_bytes());
-}
-
-pub fn unsigned(out: &mut Vec<u8>, value: u64) {
-    out.extend(itoa::Buffer::new().format(value).as_bytes());
-}
-
-/// A text with its quotes. Most need no escape, and looking at all bytes without a branch is quicker than writing them one by
-/// one.
-fn text(out: &mut Vec<u8>, text: &str) {
-    let is_plain = !text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\'));
-    if is_plain {
-        out.reserve(text.len() + 2);
-        out.push(b'"');
-        out.extend(text.as_bytes());
-        out.push(b'"');
-    } else {
-        json(out, text);
-    }
 }
 
 fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut String)) {
@@ -280,7 +254,7 @@ fn geometry(out: &mut Vec<u8>, bytes: &[u8], is_point: bool) {
     let places = wkb.get(BEFORE_X..).unwrap_or_default().as_chunks().0.iter().map(|&place| f64::from_le_bytes(place));
     for (label, place) in [&br#""x":"#[..], br#""y":"#].into_iter().zip(places).filter(|_| is_point) {
         out.extend(label);
-        json(out, &place);
+        json::write(out, &place);
         out.push(b',');
     }
     out.extend(br#""wkb":"#);
@@ -288,7 +262,7 @@ fn geometry(out: &mut Vec<u8>, bytes: &[u8], is_point: bool) {
     out.extend(br#","srid":"#);
     match srid {
         0 => out.extend(b"null"),
-        srid => unsigned(out, srid.into()),
+        srid => json::unsigned(out, srid.into()),
     }
     out.push(b'}');
 }
@@ -299,7 +273,7 @@ fn vector(out: &mut Vec<u8>, bytes: &[u8]) {
         if i > 0 {
             out.push(b',');
         }
-        json(out, &f32::from_le_bytes(number));
+        json::write(out, &f32::from_le_bytes(number));
     }
     out.push(b']');
 }

@@ -3,6 +3,7 @@
 mod memory;
 mod overlay;
 mod sqlite;
+pub mod starrocks;
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ const TRANSACTION_MAX: Duration = Duration::from_secs(60);
 const SAY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long what was refused may take to be told, behind an error.
-const REFUSED_MAX: Duration = Duration::from_millis(100);
+const REFUSED_MAX: Duration = Duration::from_secs(1);
 
 /// How long it is looked whether all messages are with the broker, before the client does.
 const WAITED_HERE: Duration = Duration::from_secs(1);
@@ -171,8 +171,14 @@ impl Transactions {
 
     /// What an error within a transaction means. One that only ends the transaction has it taken back here.
     fn failed(&self, what: &str, error: &KafkaError) -> TopicError {
-        // Why a message was refused lies in a queue.
-        self.producer.poll(REFUSED_MAX);
+        // Why a message was refused lies in a queue, or is about to.
+        let failed = Instant::now();
+        while self.producer.context().refused().is_none()
+            && self.producer.client().fatal_error().is_none()
+            && failed.elapsed() < REFUSED_MAX
+        {
+            self.look();
+        }
         let said = self.producer.context().said().map(|said| format!(" ({said})")).unwrap_or_default();
         let id = self.settings.transactional_id();
         let fatal = self.producer.client().fatal_error();

@@ -123,7 +123,7 @@ impl Reader {
     pub fn know_schema(&mut self, hash: &str, schema: Arc<TableSchema>, forms: Vec<Form>, has_others: bool) {
         let column = |(field, form): (&Field, Form)| {
             let mut label = Vec::new();
-            super::value::json(&mut label, &field.name);
+            crate::json::write(&mut label, &field.name);
             label.push(b':');
             Column { label, form }
         };
