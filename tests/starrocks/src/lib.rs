@@ -14,6 +14,7 @@ mod ddl;
 mod faults;
 mod fe;
 mod http;
+mod insert;
 mod log;
 mod mysql;
 mod rows;

@@ -28,7 +28,7 @@ const TIMEOUT_S_MAX: u64 = 259_200;
 const LABEL_BYTES_MAX: usize = 128;
 
 /// `^[-\w]{1,128}$`
-pub fn is_label(text: &str) -> bool {
+fn is_label(text: &str) -> bool {
     (1..=LABEL_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }

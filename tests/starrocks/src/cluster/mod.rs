@@ -16,11 +16,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::rows::{Format, Rows};
 use crate::settings::Settings;
-pub use begin::{Begin, BeginRefused, is_label};
+pub use begin::{Begin, BeginRefused};
 pub use database::Transactions;
-pub use labels::LabelState;
-pub use outcome::{CommitRefused, Committed};
-pub use publish::Due;
+pub use outcome::CommitRefused;
 pub use transaction::{Counts, Hold, Kind, State, Transaction};
 
 pub struct Cluster {

@@ -39,7 +39,9 @@ impl Cluster {
                 .filter(|found| found.coordinator == backend && found.state == State::Prepare);
             orphans.extend(of_it.map(|found| (database.clone(), found.id)));
         }
-        orphans.iter().for_each(|(database, id)| drop(self.abort(database, *id, "coordinate BE is down")));
+        for (database, id) in orphans {
+            self.abort(&database, id, "coordinate BE is down");
+        }
     }
 
     pub fn revive_backend(&mut self, backend: usize) {
@@ -52,7 +54,9 @@ impl Cluster {
             let is_open = |label: &str, backend: &usize| self.backends[*backend].contexts.contains_key(label);
             let closed: Vec<_> = self.routes.iter().filter(|((_, label), backend)| !is_open(label, backend)).collect();
             let closed: Vec<_> = closed.into_iter().map(|(key, _)| key.clone()).collect();
-            closed.iter().for_each(|key| drop(self.routes.remove(key)));
+            for key in closed {
+                self.routes.remove(&key);
+            }
         }
         self.routes.insert((database, label), backend);
     }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow};
 use rusqlite::Connection;
 
 use crate::catalog::Table;
-pub use select::{Cell, Column, Selected, query};
+pub use select::{Cell, Column, Holds, Selected, query};
 
 /// Statements that a connection keeps ready.
 const STATEMENTS_MAX: usize = 64;
@@ -75,8 +75,13 @@ fn open(name: &str) -> rusqlite::Result<Connection> {
     connection.create_collation("decimal", decimal::compare)?;
     connection.execute(&format!("ATTACH ':memory:' AS {}", quoted(name)), [])?;
     // Nothing here outlives the process, so nothing is rolled back by a journal on a disk either.
-    connection.execute_batch("PRAGMA temp_store = MEMORY;")?;
+    connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA case_sensitive_like = ON;")?;
     Ok(connection)
+}
+
+/// Without any table: for SELECTs of constants.
+pub fn scratch() -> rusqlite::Result<Connection> {
+    Connection::open_in_memory()
 }
 
 fn qualified(table: &Table) -> String {

@@ -15,6 +15,15 @@ pub struct Column {
     pub name: String,
     /// As the table's column was declared; None for an expression.
     pub declared: Option<String>,
+    pub holds: Holds,
+}
+
+/// What the first value of a column is that is not NULL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    Text,
+    Integer,
+    Real,
 }
 
 /// None is NULL.
@@ -34,19 +43,33 @@ pub fn query(connection: &Connection, sql: &str) -> Result<Selected> {
     let columns: Vec<Column> = statement
         .columns()
         .into_iter()
-        .map(|column| Column { name: column.name().to_owned(), declared: column.decl_type().map(str::to_owned) })
+        .map(|column| Column {
+            name: column.name().to_owned(),
+            declared: column.decl_type().map(str::to_owned),
+            holds: Holds::Text,
+        })
         .collect();
     let is_float: Vec<bool> = columns
         .iter()
         .map(|column| column.declared.as_deref().is_some_and(|declared| declared.starts_with("SR_FLOAT")))
         .collect();
     let mut selected = Selected { columns, rows: Vec::new() };
+    let mut known = vec![false; is_float.len()];
     let mut bytes = 0;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let mut cells = Vec::with_capacity(is_float.len());
         for (at, is_float) in is_float.iter().enumerate() {
-            let cell = text(row.get_ref(at)?, *is_float);
+            let value = row.get_ref(at)?;
+            if !known[at] && value != ValueRef::Null {
+                known[at] = true;
+                selected.columns[at].holds = match value {
+                    ValueRef::Integer(_) => Holds::Integer,
+                    ValueRef::Real(_) => Holds::Real,
+                    _ => Holds::Text,
+                };
+            }
+            let cell = text(value, *is_float);
             bytes += cell.as_ref().map_or(0, Vec::len);
             cells.push(cell);
         }
