@@ -21,7 +21,7 @@ use crate::history::Checkpoint;
 use crate::judge::Stage;
 use crate::ledger::{Ledger, Reason, RuleVersion};
 use crate::pipeline::{OnReject, Opening, Pipeline, Rejects};
-use crate::rule::{Component, Limits, Rule, RuleError, WasmRule};
+use crate::rule::{Component, Limits, Plan, Rule, RuleError, WasmRule};
 use crate::sink::{self, DeadLetters, LaneOf, Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::declared;
 use crate::source::mysql::SnapshotSettings;
@@ -223,6 +223,37 @@ pub fn lane_settings(config: &Config, end: End, foreign: Option<ForeignSettings>
         batch_bytes_max: BATCH_BYTES_MAX,
         to_end: matches!(end, End::AsOpened),
     })
+}
+
+/// What the configured rule would write for the source's tables as they are now.
+pub async fn configured_plan(config: &Config) -> Outcome<Arc<Plan>> {
+    let filter = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
+    let tables = match &config.source.kind {
+        SourceKind::Mysql(mysql) | SourceKind::Topic { server: Some(mysql) } => {
+            schemas(&servers(mysql)?[0], &filter).await.map_err(|error| Failure::source(error, false))?
+        }
+        SourceKind::BinlogFile { files } => {
+            let settings = binlog_file_settings(config, files, &filter);
+            let mut source = BinlogFile::open(settings, None).map_err(|error| Failure::source(error, false))?;
+            let mut tables = Vec::new();
+            while tables.is_empty()
+                && let Some((batch, _)) = source.next().await.map_err(|error| Failure::source(error, false))?
+            {
+                tables = batch.tables;
+            }
+            tables
+        }
+        SourceKind::Topic { server: None } => Vec::new(),
+    };
+    if tables.is_empty() {
+        return Err(Failure::outside(anyhow!(
+            "no table of source.tables is known: with a live server they are asked for (source.url), with binlog files they are \
+             those of the first changes"
+        )));
+    }
+    let (component, version) = configured(config)?;
+    let mut rule = WasmRule::new(component, version.settings.clone()).map_err(|error| Failure::rule(error, false))?;
+    rule.configure(&tables).map_err(|error| Failure::rule(error, false))
 }
 
 /// By which columns the configured rule tells each table's entities.

@@ -92,6 +92,11 @@ pub enum Command {
     ///
     /// Exit code 3 when something is red, 0 when all is green or yellow.
     Doctor(Doctor),
+    /// Write the statement that makes the history table in StarRocks.
+    ///
+    /// Column types follow the source's tables, which are asked for; a VARCHAR counts bytes there and characters in MySQL, so it is
+    /// four times as long.
+    Ddl(Ddl),
     /// Write a commented configuration to start from.
     Init(Init),
 }
@@ -115,6 +120,26 @@ pub struct Json {
 pub struct Validate {
     #[command(flatten)]
     pub file: ConfigFile,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Ddl {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The table's name; without it the one of [sink].
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+    /// Tablets of the table: few, as each load writes into every one.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub buckets: u32,
+    /// Copies of each tablet; a cluster of one backend can have one.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub replication: u32,
+    /// A column that keeps which change wrote a row, so that a load that comes late changes nothing.
+    #[arg(long, value_name = "NAME")]
+    pub sequence_column: Option<String>,
     #[command(flatten)]
     pub json: Json,
 }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod capture;
 mod captured;
+pub mod ddl;
 pub mod dead_letters;
 pub mod doctor;
 pub mod dry_run;

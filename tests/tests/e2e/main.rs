@@ -3,6 +3,7 @@
 mod compressed;
 mod configuration;
 mod control;
+mod ddl;
 mod dead_letters;
 mod demo_counts;
 mod doctor;

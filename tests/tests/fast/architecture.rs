@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 const HOMES: &[(&str, &[&str])] = &[
     ("wasmtime", &["rule/"]),
     ("rusqlite", &["sink/sqlite/"]),
-    ("mysql_async", &["source/mysql/"]),
+    ("mysql_async", &["source/mysql/", "sink/starrocks/"]),
     ("futures_util", &["source/mysql/"]),
-    ("zstd", &["source/"]),
+    ("zstd", &["source/", "sink/starrocks/"]),
     ("encoding_rs", &["source/"]),
     ("crc32fast", &["source/"]),
     ("rdkafka", &["topic/"]),
@@ -19,9 +19,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("comfy_table", &["commands/"]),
     ("indicatif", &["commands/"]),
     ("axum", &["control/"]),
-    ("hyper", &["control/"]),
-    ("hyper_util", &["control/"]),
-    ("http_body_util", &["control/"]),
+    ("hyper", &["control/", "sink/starrocks/"]),
+    ("hyper_util", &["control/", "sink/starrocks/"]),
+    ("http_body_util", &["control/", "sink/starrocks/"]),
     ("prometheus_client", &["metrics.rs"]),
 ];
 

@@ -13,3 +13,4 @@ mod property;
 mod set_aside;
 mod sink;
 mod source;
+mod starrocks;

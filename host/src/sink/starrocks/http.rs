@@ -135,7 +135,8 @@ impl Access {
             };
             (to, path) = self.redirected(&to, &location)?;
         }
-        Err(Unanswered::Astray(format!(
+        // As while the leader changes; nothing was done yet.
+        Err(Unanswered::Unsent(format!(
             "more than {REDIRECTS_MAX} redirects, the last one to {to}: do the frontends know their leader?"
         )))
     }
@@ -251,10 +252,18 @@ impl Drop for Ended {
     }
 }
 
+/// Whether a body waits.
+enum Hold {
+    No,
+    Until(oneshot::Receiver<()>),
+    /// It was answered before it was asked for.
+    ForEver,
+}
+
 /// Bytes that are sent once somebody says so.
 struct HeldBody {
     bytes: Option<Bytes>,
-    released: Option<oneshot::Receiver<()>>,
+    hold: Hold,
     sent: Arc<AtomicBool>,
 }
 
@@ -262,14 +271,14 @@ impl HeldBody {
     /// The body, whether it was taken to be sent, and what releases it.
     fn of(bytes: Option<Bytes>) -> (Self, Arc<AtomicBool>, Option<oneshot::Sender<()>>) {
         let sent = Arc::default();
-        let (release, released) = match bytes {
+        let (release, hold) = match bytes {
             Some(_) => {
                 let (release, released) = oneshot::channel();
-                (Some(release), Some(released))
+                (Some(release), Hold::Until(released))
             }
-            None => (None, None),
+            None => (None, Hold::No),
         };
-        (HeldBody { bytes, released, sent: Arc::clone(&sent) }, sent, release)
+        (HeldBody { bytes, hold, sent: Arc::clone(&sent) }, sent, release)
     }
 }
 
@@ -281,12 +290,15 @@ impl Body for HeldBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(released) = &mut self.released {
+        if let Hold::Until(released) = &mut self.hold {
             match Pin::new(released).poll(context) {
-                Poll::Ready(Ok(())) => self.released = None,
-                // Nobody will say so any more: the request is over.
-                Poll::Ready(Err(_)) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => self.hold = Hold::No,
+                Poll::Ready(Err(_)) => self.hold = Hold::ForEver,
+                Poll::Pending => {}
             }
+        }
+        if !matches!(self.hold, Hold::No) {
+            return Poll::Pending;
         }
         match self.bytes.take() {
             Some(bytes) => {

@@ -11,7 +11,7 @@ use super::ddl::quote;
 use super::http::Address;
 use super::rows::TableColumn;
 use crate::civil;
-use crate::event::Logical;
+use crate::event::{Field, Logical};
 use crate::history::{EntityRows, HistorySchema, Scope};
 use crate::rows::{Rows, Value};
 
@@ -158,7 +158,7 @@ impl Session {
             for (place, column) in history.columns.iter().enumerate() {
                 let field = &column.field;
                 let told = row.as_ref(place).ok_or_else(|| refused(format!("no column {}", field.name)))?;
-                push(&mut read, told, field.logical).ok_or_else(|| {
+                push(&mut read, told, field).ok_or_else(|| {
                     refused(format!("column {} of {} cannot be read: {told:?}", field.name, field.declared))
                 })?;
             }
@@ -253,7 +253,7 @@ fn text(value: &str) -> String {
 }
 
 /// Appends what the server says of a value; none where it is not one of the column's.
-fn push(rows: &mut Rows, told: &Told, logical: Logical) -> Option<()> {
+fn push(rows: &mut Rows, told: &Told, field: &Field) -> Option<()> {
     let text = match told {
         Told::NULL => {
             rows.push(Value::Null);
@@ -263,7 +263,7 @@ fn push(rows: &mut Rows, told: &Told, logical: Logical) -> Option<()> {
         // The text protocol has nothing else.
         _ => return None,
     };
-    rows.push(match logical {
+    rows.push(match field.logical {
         Logical::Boolean => Value::Int(match text {
             "0" | "false" => 0,
             "1" | "true" => 1,
@@ -271,6 +271,8 @@ fn push(rows: &mut Rows, told: &Told, logical: Logical) -> Option<()> {
         }),
         Logical::Int64 => Value::Int(text.parse().ok()?),
         Logical::UInt64 => Value::UInt(text.parse().ok()?),
+        // As few digits as tell it from its neighbours in single precision.
+        Logical::Float64 if field.declared.starts_with("float") => Value::Float(text.parse::<f32>().ok()?.into()),
         Logical::Float64 => Value::Float(text.parse().ok()?),
         Logical::Date => Value::Int(civil::parse_date(text)?),
         Logical::Time => Value::Int(civil::parse_time(text)?),
@@ -296,7 +298,6 @@ fn failed(at: &Address, error: &mysql_async::Error) -> SqlError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Field;
     use crate::history::{HistoryColumn, Roles};
 
     #[test]

@@ -1,0 +1,107 @@
+//! Loads into StarRocks: the client against a stand-in that plays the cluster and its faults.
+
+mod faults;
+mod values;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use hindsight::event::{Field, Logical};
+use hindsight::history::{HistoryColumn, HistorySchema, Roles};
+use hindsight::rows::{Rows, Value};
+use hindsight::sink::starrocks::ddl::{self, TableOptions};
+use hindsight::sink::starrocks::http::{Access, Address};
+use hindsight::sink::starrocks::load::{Compression, Loader, Target};
+use hindsight::sink::starrocks::rows::RowWriter;
+use hindsight::sink::starrocks::sql::{Login, Session};
+use hyper::body::Bytes;
+use starrocks_stand_in::{Settings, StandIn};
+
+const DATABASE: &str = "history";
+const PASSWORD: &str = "se:cret";
+
+/// A body has to be asked for within this time; a test does not wait as long as a user does.
+const CONTINUE_MAX: Duration = Duration::from_millis(500);
+
+/// One cluster for all tests; each has tables of its own.
+fn cluster() -> &'static StandIn {
+    static CLUSTER: OnceLock<StandIn> = OnceLock::new();
+    CLUSTER.get_or_init(|| started(Settings::default()))
+}
+
+fn started(settings: Settings) -> StandIn {
+    let users = [("loader".to_owned(), PASSWORD.to_owned()), ("root".to_owned(), String::new())].into();
+    StandIn::start(Settings { users, database: Some(DATABASE.into()), ..settings }).expect("start the stand-in")
+}
+
+/// The default rule's table.
+fn history() -> HistorySchema {
+    let column = |name: &str, logical, declared: &str, nullable| HistoryColumn {
+        field: Field { name: name.into(), logical, nullable, declared: declared.into() },
+        source: None,
+    };
+    HistorySchema {
+        columns: vec![
+            column("source_id", Logical::Int64, "int", false),
+            column("owner_id", Logical::Int64, "int", false),
+            column("effective_start_ts", Logical::Datetime, "datetime(6)", false),
+            column("asset_info", Logical::Text, "varchar(255)", true),
+            column("effective_end_ts", Logical::Datetime, "datetime(6)", true),
+            column("is_current", Logical::Boolean, "boolean", false),
+            column("op_type", Logical::Text, "varchar(1)", false),
+        ],
+        primary_key: vec![0, 1, 2],
+        roles: Roles { entity_key: vec![1], start: 2, end: 4, current: Some(5) },
+    }
+}
+
+fn address(port: u16) -> Address {
+    Address { host: "127.0.0.1".into(), port }
+}
+
+/// Makes the history's table.
+fn make(cluster: &StandIn, table: &str, history: &HistorySchema) {
+    let options = TableOptions { buckets: 2, replication_num: 1, sequence: None };
+    let statement = ddl::create_table(&format!("{DATABASE}.{table}"), history, &options).expect("every type is known");
+    cluster.sql(&statement.replacen(&format!("`{DATABASE}.{table}`"), &format!("`{DATABASE}`.`{table}`"), 1)).unwrap();
+}
+
+fn loader(cluster: &StandIn, table: &str) -> Loader {
+    Loader::new(target(cluster, table))
+}
+
+fn target(cluster: &StandIn, table: &str) -> Target {
+    let mut access = Access::new("loader", PASSWORD, vec!["127.0.0.1".into()], None);
+    access.continue_max = CONTINUE_MAX;
+    Target {
+        frontends: cluster.ports().fe.iter().map(|port| address(*port)).collect(),
+        access,
+        database: DATABASE.into(),
+        table: table.into(),
+        compression: Compression::None,
+        sequence: None,
+        load_max: Duration::from_secs(5),
+    }
+}
+
+async fn session(cluster: &StandIn) -> Session {
+    let at = address(cluster.ports().mysql[0]);
+    let login = Login { at, user: "loader".into(), password: PASSWORD.into(), database: DATABASE.into() };
+    Session::open(&login).await.expect("log in")
+}
+
+/// The body of a load of these rows into a table.
+async fn body(session: &mut Session, table: &str, history: &HistorySchema, rows: &Rows) -> Bytes {
+    let (columns, key) = session.table(table).await.expect("look at the table").expect("it is there");
+    let columns = ddl::compare(history, &columns, &key, None).expect("it is as the rule writes it");
+    let mut body = Vec::new();
+    let writer = RowWriter::new(history, &columns, None);
+    writer.write(&mut body, &Rows::new(history.primary_key.len()), rows, &[]).expect("every value fits");
+    body.into()
+}
+
+/// A current row of the default rule.
+fn row(id: i64, owner: i64, start_us: i64) -> [Value<'static>; 7] {
+    let (id, owner, start) = (Value::Int(id), Value::Int(owner), Value::Int(start_us));
+    [id, owner, start, Value::Text("pump"), Value::Null, Value::Int(1), Value::Text("c")]
+}
