@@ -23,6 +23,7 @@ mod sql;
 mod stand;
 mod view;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -114,6 +115,19 @@ impl StandIn {
     /// The transaction that counts for a label; None: unknown, or forgotten.
     pub fn transaction(&self, database: &str, label: &str) -> Option<Transaction> {
         self.stand.look(|cluster| cluster.label(database, label).flatten().cloned())
+    }
+
+    /// What an FE shows, by SQLite's words for it; None is NULL.
+    pub fn select(&self, fe: usize, database: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let connection = self.stand.views[fe].database(database)?;
+        let selected = view::query(&view::locked(&connection), sql)?;
+        let text = |cell: view::Cell| cell.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(selected.rows.into_iter().map(|row| row.into_iter().map(text).collect()).collect())
+    }
+
+    /// By endpoint, and by endpoint and status; statements that were not known, faults that were played.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        self.stand.log(|log| log.counters())
     }
 
     /// Waits until the look finds something in the cluster's transaction of this label.
