@@ -3,11 +3,10 @@
 //! `bin/job CLASS ARGUMENT…` there runs one of them in a JVM, by which it replaces itself.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::{child, files, repository, services};
+use crate::{repository, services};
 
 /// Options of a job's JVM: the heap of a small task manager, and what Flink's serializers open on Java 17.
 const JVM: &str = "-Xms1g -Xmx1g -Dorg.slf4j.simpleLogger.defaultLogLevel=warn --add-opens=java.base/java.lang=ALL-UNNAMED \
@@ -23,24 +22,9 @@ pub fn set_up() -> Result<String> {
     if fs::read_to_string(folder.join("pom.xml")).unwrap_or_default() != pom {
         services::fetch_artefacts(&folder, &pom)?;
     }
-    compile(&sources, &folder)?;
+    services::compile_java(&sources, &folder)?;
     let does = "one of the jobs, named by its class. Written by `cargo xtask bench flink`.";
     services::write_java(&folder.join("bin/job"), does, JVM, "\"$home/classes:$home/libs/*\"")?;
     let version = pom.split_once("<flink>").and_then(|(_, rest)| rest.split_once("</flink>"));
     Ok(format!("Flink {}", version.context("tests/flink/pom.xml does not say the version")?.0))
-}
-
-fn compile(sources: &Path, folder: &Path) -> Result<()> {
-    let classes = folder.join("classes");
-    files::remove_folder(&classes)?;
-    let mut files = Vec::new();
-    for entry in fs::read_dir(sources).with_context(|| format!("read folder {}", sources.display()))? {
-        let path = entry.context("read tests/flink")?.path();
-        if path.extension().is_some_and(|extension| extension == "java") {
-            files.push(path);
-        }
-    }
-    let mut compiler = child::command("javac");
-    compiler.args(["-nowarn", "-cp"]).arg(folder.join("libs/*")).arg("-d").arg(&classes);
-    child::answer(compiler.args(files)).map(drop)
 }

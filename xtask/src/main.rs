@@ -19,6 +19,7 @@ mod repository;
 mod services;
 mod setup;
 mod stages;
+mod starrocks_clients;
 mod test;
 mod test_report;
 mod toolchain;
@@ -55,7 +56,7 @@ enum Command {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Get what building and testing need beside Rust: a toolchain for rules, MySQL and Kafka (in target/services).
+    /// Get what building and testing need beside Rust: a toolchain for rules; in target/services, MySQL, Kafka, StarRocks' clients.
     Setup,
     /// Run the benchmarks of tests/benches, in the release profile.
     Bench {

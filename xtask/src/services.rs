@@ -63,3 +63,19 @@ pub fn fetch_artefacts(folder: &Path, project: &str) -> Result<()> {
     files::write(&folder.join("pom.xml"), project.as_bytes())?;
     files::remove_folder(&new)
 }
+
+/// The Java sources of a folder into `classes`, against `libs`, which are there.
+pub fn compile_java(sources: &Path, folder: &Path) -> Result<()> {
+    let classes = folder.join("classes");
+    files::remove_folder(&classes)?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(sources).with_context(|| format!("read folder {}", sources.display()))? {
+        let path = entry.with_context(|| format!("read folder {}", sources.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "java") {
+            files.push(path);
+        }
+    }
+    let mut compiler = child::command("javac");
+    compiler.args(["-nowarn", "-cp"]).arg(folder.join("libs/*")).arg("-d").arg(&classes);
+    child::answer(compiler.args(files)).map(drop)
+}

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 
 use crate::toolchain::Toolchain;
-use crate::{kafka, mysql};
+use crate::{kafka, mysql, starrocks_clients};
 
 pub fn setup() -> Result<()> {
     let mut failed = Vec::new();
@@ -19,5 +19,7 @@ pub fn setup() -> Result<()> {
     part("server", mysql::set_up(), started);
     let started = Instant::now();
     part("broker", kafka::set_up(), started);
+    let started = Instant::now();
+    part("clients", starrocks_clients::set_up(), started);
     if failed.is_empty() { Ok(()) } else { Err(anyhow!("{}", failed.join("\n"))) }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that CI holds against the tree, in one run, from nothing.
 //!
-//! The world is built once, in the dev profile. MySQL and Kafka are fetched while cargo builds. A stage that fails
-//! stops only those that need it; the table of seconds and every reason come last.
+//! The world is built once, in the dev profile. MySQL, Kafka and StarRocks' clients are fetched while cargo builds. A
+//! stage that fails stops only those that need it; the table of seconds and every reason come last.
 
 use std::thread;
 use std::time::Instant;
@@ -10,12 +10,14 @@ use anyhow::{Result, bail};
 
 use crate::stages::{Kind, Stages};
 use crate::test_report::Report;
-use crate::{child, demo, guards, kafka, mutants, mysql, plugins};
+use crate::{child, demo, guards, kafka, mutants, mysql, plugins, starrocks_clients};
 
 pub fn test() -> Result<()> {
     let started = Instant::now();
     let services = thread::spawn(|| {
-        [("server", mysql::set_up as fn() -> Result<String>), ("broker", kafka::set_up)].map(|(name, set_up)| {
+        let parts: [(&str, fn() -> Result<String>); 3] =
+            [("server", mysql::set_up), ("broker", kafka::set_up), ("clients", starrocks_clients::set_up)];
+        parts.map(|(name, set_up)| {
             let started = Instant::now();
             let done = set_up();
             (name, started.elapsed(), done)

@@ -117,6 +117,16 @@ impl StandIn {
         self.stand.look(|cluster| cluster.label(database, label).flatten().cloned())
     }
 
+    /// `INSERT INTO t … VALUES …`, visible when this returns.
+    pub fn insert(&self, database: &str, sql: &str) -> Result<()> {
+        let runtime = self.runtime.as_ref().context("the stand-in has ended")?;
+        let (stand, database, sql) = (self.stand.clone(), database.to_owned(), sql.to_owned());
+        let (done, wait) = std::sync::mpsc::channel();
+        // By its own runtime, whatever the caller is in.
+        runtime.spawn(async move { done.send(insert::run(&stand, Some(&database), &sql).await) });
+        wait.recv().context("the stand-in has ended")?.map(drop).map_err(|error| anyhow!(error))
+    }
+
     /// What an FE shows, by SQLite's words for it; None is NULL.
     pub fn select(&self, fe: usize, database: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
         let connection = self.stand.views[fe].database(database)?;

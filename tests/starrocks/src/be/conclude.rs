@@ -77,11 +77,9 @@ pub async fn answer(stand: &Arc<Stand>, be: usize, request: &Request, call: &mut
     }
     let mut outcome = Outcome::new("OK", "");
     if !is_prepare {
-        let wait = match call.fault {
-            Some(Fault::PublishTimeout { .. }) => Duration::ZERO,
-            _ => Duration::from_millis(stand.settings.publish_wait_ms),
-        };
-        if !visible(stand, &database, id, wait).await {
+        let wait = Duration::from_millis(stand.settings.publish_wait_ms);
+        let is_late = matches!(call.fault, Some(Fault::PublishTimeout { .. }));
+        if is_late || !visible(stand, &database, id, wait).await {
             outcome = Outcome::new("PUBLISH_TIMEOUT", PUBLISH_TIMEOUT);
         }
     }

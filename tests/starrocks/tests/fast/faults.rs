@@ -197,7 +197,10 @@ fn n23_24_27_32_33_34_loads_are_refused_for_reasons_of_the_cluster() {
 #[test]
 fn n24_the_limit_of_running_transactions_is_the_clusters_own_as_well() {
     let cluster = cluster();
-    let config = |value: &str| starrocks_stand_in::Action::Config { name: "max_running_txn_num_per_db".into(), value: value.into() };
+    let config = |value: &str| starrocks_stand_in::Action::Config {
+        name: "max_running_txn_num_per_db".into(),
+        value: value.into(),
+    };
     cluster.act(config("1"));
     cluster.done("a", &["begin"]);
     let got = cluster.plain("b", ROW).follow();
@@ -280,7 +283,8 @@ fn chance_is_the_same_for_the_same_seed() {
         let mut rule = Rule::new("get_load_state", Fault::Unavailable { how: Outage::Error502 });
         rule.when = When::Probability { p: 0.5, seed: 7 };
         cluster.rule(rule);
-        let ask = || matches!(cluster.ask("GET", "/api/d/get_load_state?label=a").send(), Got::Reply { status: 502, .. });
+        let ask =
+            || matches!(cluster.ask("GET", "/api/d/get_load_state?label=a").send(), Got::Reply { status: 502, .. });
         (0..20).map(|_| ask()).collect::<Vec<bool>>()
     };
     let first = outcomes();

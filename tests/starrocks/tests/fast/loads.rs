@@ -24,7 +24,8 @@ fn a_load_goes_by_way_of_a_redirect_and_is_visible_when_it_is_answered() {
 fn both_frontends_take_loads_and_turns_are_taken_among_backends() {
     let cluster = cluster();
     let target = |fe: usize| {
-        let Got::Reply { location, .. } = Ask { port: cluster.it.ports().fe[fe], ..cluster.plain("a", ROW) }.send() else {
+        let Got::Reply { location, .. } = Ask { port: cluster.it.ports().fe[fe], ..cluster.plain("a", ROW) }.send()
+        else {
             panic!("no reply")
         };
         location

@@ -51,7 +51,12 @@ pub struct Ask<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Got {
-    Reply { status: u16, continued: bool, location: Option<String>, body: String },
+    Reply {
+        status: u16,
+        continued: bool,
+        location: Option<String>,
+        body: String,
+    },
     Reset,
     Refused,
     /// The server ended the connection without a reply, or in the middle of one.
@@ -108,7 +113,8 @@ impl Ask<'_> {
         loop {
             match ask.send() {
                 Got::Reply { status: 307, location: Some(location), .. } => {
-                    let (address, path) = location.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("a URL");
+                    let (address, path) =
+                        location.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("a URL");
                     ask.port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
                     ask.path = format!("/{path}");
                 }

@@ -26,7 +26,9 @@ fn rows_that_do_not_fit_are_filtered_and_the_error_log_says_why() {
     let url = got.json()["ErrorURL"].as_str().expect("an ErrorURL").to_owned();
     let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("a URL");
     let port = address.rsplit(':').next().unwrap().parse().unwrap();
-    let Got::Reply { body, .. } = (Ask { port, ..cluster.ask("GET", &format!("/{path}")) }).send() else { panic!("no log") };
+    let Got::Reply { body, .. } = (Ask { port, ..cluster.ask("GET", &format!("/{path}")) }).send() else {
+        panic!("no log")
+    };
     let lines: Vec<&str> = body.lines().map(|line| line.split(". Row: ").next().unwrap()).collect();
     assert_eq!(
         lines,

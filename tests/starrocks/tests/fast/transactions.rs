@@ -43,7 +43,10 @@ fn a_follower_sends_every_operation_to_the_leader() {
         let rows = (operation == "load").then_some(ROW);
         let ask = Ask { port: follower, ..cluster.transaction(operation, "a", rows) };
         let Got::Reply { status, location, .. } = ask.send() else { panic!("no reply") };
-        assert_eq!((status, location), (307, Some(format!("http://127.0.0.1:{}/api/transaction/{operation}", cluster.fe()))));
+        assert_eq!(
+            (status, location),
+            (307, Some(format!("http://127.0.0.1:{}/api/transaction/{operation}", cluster.fe())))
+        );
         assert_eq!(ask.follow().status(), "OK");
     }
 }
@@ -67,7 +70,10 @@ fn a_begin_of_a_used_label_says_what_it_is() {
     assert_eq!((open.status().as_str(), open.message().as_str()), ("LABEL_ALREADY_EXISTS", ""));
     cluster.done("a", &["load", "prepare"]);
     let running = cluster.transaction("begin", "a", None).follow();
-    assert_eq!((running.status().as_str(), &running.json()["ExistingJobStatus"]), ("LABEL_ALREADY_EXISTS", &"RUNNING".into()));
+    assert_eq!(
+        (running.status().as_str(), &running.json()["ExistingJobStatus"]),
+        ("LABEL_ALREADY_EXISTS", &"RUNNING".into())
+    );
     cluster.done("a", &["commit"]);
     let finished = cluster.transaction("begin", "a", None).follow();
     assert_eq!(finished.json()["ExistingJobStatus"], "FINISHED");
