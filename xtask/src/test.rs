@@ -15,13 +15,14 @@ use crate::{child, demo, guards, kafka, mutants, mysql, plugins, starrocks_clien
 pub fn test() -> Result<()> {
     let started = Instant::now();
     let services = thread::spawn(|| {
-        let parts: [(&str, fn() -> Result<String>); 3] =
-            [("server", mysql::set_up), ("broker", kafka::set_up), ("clients", starrocks_clients::set_up)];
-        parts.map(|(name, set_up)| {
+        // Tests of the stand-in by clients that are not there say so; it is judged by its own as well.
+        let clients = || starrocks_clients::set_up().or_else(|error| Ok(format!("not there: {error:#}")));
+        let timed = |name, set_up: &dyn Fn() -> Result<String>| {
             let started = Instant::now();
             let done = set_up();
             (name, started.elapsed(), done)
-        })
+        };
+        [timed("server", &mysql::set_up), timed("broker", &kafka::set_up), timed("clients", &clients)]
     });
     let mut stages = Stages::default();
     let mut ignored = Vec::new();

@@ -54,7 +54,7 @@ pub async fn cancel(
             });
         });
     }
-    Reply::json(&rest_result(done.as_ref().map(|()| ()).map_err(String::as_str))).into()
+    Reply::json(&rest_result(done.as_ref().copied().map_err(String::as_str))).into()
 }
 
 /// What both begin with; an answer ends the call.

@@ -44,10 +44,10 @@ pub fn tokens(sql: &str) -> Result<Vec<Token>, String> {
             let (name, length) = quoted(rest, first, false)?;
             found.push(Token::Quoted(name));
             at += length;
-        } else if rest.starts_with("@@") {
-            let length = 2 + span(&rest[2..], |c| c.is_alphanumeric() || matches!(c, '_' | '.'));
-            found.push(Token::Variable(rest[2..length].to_owned()));
-            at += length;
+        } else if let Some(name) = rest.strip_prefix("@@") {
+            let length = span(name, |c| c.is_alphanumeric() || matches!(c, '_' | '.'));
+            found.push(Token::Variable(name[..length].to_owned()));
+            at += 2 + length;
         } else if first.is_ascii_digit()
             || (first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit()) && !follows_name(&found))
         {

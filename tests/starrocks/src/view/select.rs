@@ -42,7 +42,6 @@ pub fn query(connection: &Connection, sql: &str) -> Result<Selected> {
     }
     let columns: Vec<Column> = statement
         .columns()
-        .into_iter()
         .map(|column| Column {
             name: column.name().to_owned(),
             declared: column.decl_type().map(str::to_owned),
