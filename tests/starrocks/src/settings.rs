@@ -15,7 +15,7 @@ pub struct Settings {
     pub ports: Ports,
     /// Names and passwords.
     pub users: BTreeMap<String, String>,
-    /// Whether FEs have the database `test` at the start, without tables.
+    /// A database that is there at the start, without tables.
     pub database: Option<String>,
     pub label_keep_max_num: u64,
     pub label_keep_max_second: u64,

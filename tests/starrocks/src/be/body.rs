@@ -5,7 +5,7 @@ use crate::faults::Fault;
 use crate::http::{BodyLost, Connection, Pace, Reply, Request};
 use crate::stand::Stand;
 
-/// The body, or how the call ends without it. `say_continue`: the client may wait for its 100.
+/// The body, after the 100 that the client waits for; or how the call ends without it.
 pub async fn read(
     stand: &Stand,
     connection: &mut Connection,

@@ -219,11 +219,10 @@ pub fn datetime(text: &str) -> Option<String> {
             .all(u8::is_ascii_digit)
             .then(|| part.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')))
     };
-    if (bytes.len() == 8 || bytes.len() == 14) && bytes.iter().all(u8::is_ascii_digit) {
-        let time = if bytes.len() == 14 {
-            format!(" {}:{}:{}", &text[8..10], &text[10..12], &text[12..])
-        } else {
-            String::new()
+    if matches!(bytes.len(), 8 | 14) && bytes.iter().all(u8::is_ascii_digit) {
+        let time = match bytes.len() {
+            14 => format!(" {}:{}:{}", &text[8..10], &text[10..12], &text[12..]),
+            _ => String::new(),
         };
         return datetime(&format!("{}-{}-{}{time}", &text[..4], &text[4..6], &text[6..8]));
     }
