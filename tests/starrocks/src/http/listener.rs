@@ -67,6 +67,10 @@ where
     let mut listener = Some(first);
     let mut watched = node.0.clone();
     loop {
+        // A node that went down before this began must not hold a port at which nobody answers.
+        if !watched.borrow().is_up {
+            listener = None;
+        }
         if watched.wait_for(|state| state.is_up).await.is_err() {
             return;
         }
