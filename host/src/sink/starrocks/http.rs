@@ -205,10 +205,14 @@ impl Access {
             });
         }
         let has_sent = || sent.load(Ordering::Relaxed);
-        // Without a body the request is out with its head.
-        let failed = |why: String| match call.body.is_some() && !has_sent() {
-            true => Unanswered::Unsent(why),
-            false => Unanswered::InDoubt(why),
+        // Once the connection has ended nothing is sent any more, and it is certain whether anything was. Without a body the
+        // request is out with its head.
+        let failed = async |connection: Ended, why: String| {
+            connection.end().await;
+            match call.body.is_some() && !has_sent() {
+                true => Unanswered::Unsent(why),
+                false => Unanswered::InDoubt(why),
+            }
         };
         let answering = sender.send_request(request);
         tokio::pin!(answering);
@@ -218,14 +222,15 @@ impl Access {
         }
         let response = match answered {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(failed(format!("{to}: {error}"))),
+            Ok(Err(error)) => return Err(failed(connection, format!("{to}: {error}")).await),
             Err(_) if call.body.is_some() && !has_sent() => {
-                return Err(failed(format!(
-                    "{to} has not asked for the rows within {} s",
-                    self.continue_max.as_secs_f32()
-                )));
+                let max = self.continue_max.as_secs_f32();
+                return Err(failed(connection, format!("{to} has not asked for the rows within {max} s")).await);
             }
-            Err(_) => return Err(failed(format!("{to} has not answered within {} s", call.answer_max.as_secs()))),
+            Err(_) => {
+                let max = call.answer_max.as_secs();
+                return Err(failed(connection, format!("{to} has not answered within {max} s")).await);
+            }
         };
         let (head, body) = response.into_parts();
         let location = head.headers.get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -233,9 +238,10 @@ impl Access {
             Ok(Ok(body)) => body.to_bytes(),
             // Where to go is in the head.
             _ if head.status == StatusCode::TEMPORARY_REDIRECT => Bytes::new(),
-            Ok(Err(error)) => return Err(failed(format!("{to}: the answer broke off: {error}"))),
+            Ok(Err(error)) => return Err(failed(connection, format!("{to}: the answer broke off: {error}")).await),
             Err(_) => {
-                return Err(failed(format!("{to}: the answer did not end within {} s", call.answer_max.as_secs())));
+                let max = call.answer_max.as_secs();
+                return Err(failed(connection, format!("{to}: the answer did not end within {max} s")).await);
             }
         };
         drop(connection);
@@ -245,6 +251,14 @@ impl Access {
 
 /// A connection's task, which ends with whoever asked: nothing is sent behind their back.
 struct Ended(tokio::task::JoinHandle<hyper::Result<()>>);
+
+impl Ended {
+    async fn end(mut self) {
+        self.0.abort();
+        // That it was ended is no fault.
+        let _ = (&mut self.0).await;
+    }
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
