@@ -1,9 +1,11 @@
 //! What a test does to the cluster as a whole: who leads, who lives, who shows what when.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::stand::Stand;
 
@@ -69,6 +71,16 @@ pub enum Action {
     },
 }
 
+/// A node that is stopped is gone when it is said to be: its listener ends in a task of its own, and what connected until then
+/// would be taken and dropped. No event tells when a port refuses.
+async fn until_refused(ports: &[u16]) {
+    for port in ports {
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
 /// A new leader shows at once what was visible; it is waited for that long.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 
@@ -84,6 +96,7 @@ impl Action {
             }
             Action::StopFe { fe: n } => {
                 fe(n)?.send_modify(|state| state.is_up = false);
+                until_refused(&[stand.ports.fe[*n], stand.ports.mysql[*n]]).await;
                 if stand.look(|cluster| cluster.leader) == *n {
                     switch_leader(stand, None).await;
                 }
@@ -98,6 +111,7 @@ impl Action {
             }
             Action::KillBe { be: n } => {
                 be(n)?.send_modify(|state| state.is_up = false);
+                until_refused(&[stand.ports.be[*n]]).await;
                 stand.update(|cluster| cluster.kill_backend(*n));
             }
             Action::ReviveBe { be: n } => {
