@@ -41,6 +41,12 @@ pub struct Field {
     pub declared: String,
 }
 
+/// The number at this place in the brackets of a declared type: 10 and 2 of `decimal(10,2)`.
+pub fn argument(declared: &str, number: usize) -> Option<usize> {
+    let (_, arguments) = declared.split_once('(')?;
+    arguments.split_once(')')?.0.split(',').nth(number)?.trim().parse().ok()
+}
+
 /// A source table as it was when its rows were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSchema {

@@ -7,11 +7,10 @@ use std::cell::RefCell;
 use std::process::ExitCode;
 
 use hindsight::civil;
-use hindsight::event::{Field, Logical};
-use hindsight::history::{HistoryColumn, HistorySchema, Roles};
 use hindsight::rows::{Rows, Value};
 use hindsight::sink::starrocks::columns::ColumnType;
 use hindsight::sink::starrocks::rows::{RowWriter, TableColumn};
+use hindsight_tests::reference::history;
 use hindsight_tests::rounds::{Variant, interleaved, rate};
 use serde::Serialize;
 
@@ -109,26 +108,6 @@ fn main() -> ExitCode {
         );
     }
     ExitCode::SUCCESS
-}
-
-fn history() -> HistorySchema {
-    let column = |name: &str, logical, declared: &str, nullable| HistoryColumn {
-        field: Field { name: name.into(), logical, nullable, declared: declared.into() },
-        source: None,
-    };
-    HistorySchema {
-        columns: vec![
-            column("source_id", Logical::Int64, "int", false),
-            column("owner_id", Logical::Int64, "int", false),
-            column("effective_start_ts", Logical::Datetime, "datetime", false),
-            column("asset_info", Logical::Text, "varchar(255)", false),
-            column("effective_end_ts", Logical::Datetime, "datetime(6)", true),
-            column("is_current", Logical::Boolean, "boolean", false),
-            column("op_type", Logical::Text, "varchar(1)", false),
-        ],
-        primary_key: vec![0, 1, 2],
-        roles: Roles { entity_key: vec![1], start: 2, end: 4, current: Some(5) },
-    }
 }
 
 /// Microseconds; every other row has a fraction.

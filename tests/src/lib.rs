@@ -22,6 +22,7 @@ pub mod ports;
 pub mod program;
 pub mod proxy;
 pub mod recorded;
+pub mod reference;
 pub mod rounds;
 pub mod running;
 pub mod say;

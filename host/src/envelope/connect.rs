@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{Form, Forms, argument};
-use crate::event::{Field, Logical, TableSchema};
+use super::value::{Form, Forms};
+use crate::event::{Field, Logical, TableSchema, argument};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Schema {

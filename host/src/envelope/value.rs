@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::civil::{self, MICROS_PER_DAY, MICROS_PER_SECOND, Zone};
-use crate::event::{Field, GEOMETRIES, Logical};
+use crate::event::{self, Field, GEOMETRIES, Logical};
 use crate::json;
 use crate::rows::Value;
 
@@ -128,7 +128,7 @@ pub enum Flaw {
 
 impl Form {
     pub fn of(field: &Field, forms: Forms) -> Self {
-        let argument = |number| argument(&field.declared, number);
+        let argument = |number| event::argument(&field.declared, number);
         let Forms { decimals, times } = forms;
         match field.logical {
             Logical::Datetime if field.declared.starts_with("timestamp") => Form::Timestamp(argument(0).unwrap_or(0)),
@@ -166,12 +166,6 @@ impl Form {
             },
         }
     }
-}
-
-/// The number at this place in the brackets of a declared type: 10 and 2 of `decimal(10,2)`.
-pub fn argument(declared: &str, number: usize) -> Option<usize> {
-    let (_, arguments) = declared.split_once('(')?;
-    arguments.split_once(')')?.0.split(',').nth(number)?.trim().parse().ok()
 }
 
 /// `zone`: whose wall clock TIMESTAMP values show.

@@ -23,7 +23,7 @@ pub(super) struct Schemas {
 struct Known {
     /// By their hashes.
     documents: HashMap<String, Vec<u8>>,
-    /// By what the topic's messages are keyed.
+    /// By what the topic's messages are keyed; not looked up for a topic of one partition, where all are in order.
     key: Option<String>,
 }
 
@@ -79,9 +79,6 @@ impl Schemas {
 
     /// Refuses a rule whose entities' changes lie in several partitions.
     fn check_order(&self, key: &str, table: &Arc<TableSchema>, order: &Order) -> Result<(), TopicError> {
-        if order.partitions <= 1 {
-            return Ok(());
-        }
         let columns = (order.entity_key)(std::slice::from_ref(table)).map_err(TopicError::Usage)?;
         let names = |columns: &[usize]| {
             columns.iter().map(|&column| table.fields[column].name.as_str()).collect::<Vec<_>>().join(", ")

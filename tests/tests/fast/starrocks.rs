@@ -6,14 +6,14 @@ mod values;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use hindsight::event::{Field, Logical};
-use hindsight::history::{HistoryColumn, HistorySchema, Roles};
+use hindsight::history::HistorySchema;
 use hindsight::rows::{Rows, Value};
 use hindsight::sink::starrocks::ddl::{self, TableOptions};
 use hindsight::sink::starrocks::http::{Access, Address};
 use hindsight::sink::starrocks::load::{Compression, Loader, Target};
 use hindsight::sink::starrocks::rows::RowWriter;
 use hindsight::sink::starrocks::sql::{Login, Session};
+use hindsight_tests::reference::history;
 use hyper::body::Bytes;
 use starrocks_stand_in::{Settings, StandIn};
 
@@ -32,27 +32,6 @@ fn cluster() -> &'static StandIn {
 fn started(settings: Settings) -> StandIn {
     let users = [("loader".to_owned(), PASSWORD.to_owned()), ("root".to_owned(), String::new())].into();
     StandIn::start(Settings { users, database: Some(DATABASE.into()), ..settings }).expect("start the stand-in")
-}
-
-/// The default rule's table.
-fn history() -> HistorySchema {
-    let column = |name: &str, logical, declared: &str, nullable| HistoryColumn {
-        field: Field { name: name.into(), logical, nullable, declared: declared.into() },
-        source: None,
-    };
-    HistorySchema {
-        columns: vec![
-            column("source_id", Logical::Int64, "int", false),
-            column("owner_id", Logical::Int64, "int", false),
-            column("effective_start_ts", Logical::Datetime, "datetime(6)", false),
-            column("asset_info", Logical::Text, "varchar(255)", true),
-            column("effective_end_ts", Logical::Datetime, "datetime(6)", true),
-            column("is_current", Logical::Boolean, "boolean", false),
-            column("op_type", Logical::Text, "varchar(1)", false),
-        ],
-        primary_key: vec![0, 1, 2],
-        roles: Roles { entity_key: vec![1], start: 2, end: 4, current: Some(5) },
-    }
 }
 
 fn address(port: u16) -> Address {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::event::{Field, Logical};
+use crate::event::{self, Field, Logical};
 
 /// Bytes of the longest VARCHAR.
 const VARCHAR_MAX: usize = 1_048_576;
@@ -54,7 +54,7 @@ impl ColumnType {
     pub fn of(field: &Field) -> Result<Self, NoType> {
         let declared = field.declared.to_ascii_lowercase();
         let (word, unsigned) = (declared.split(['(', ' ']).next().unwrap_or_default(), declared.contains(" unsigned"));
-        let argument = |number: usize| argument(&declared, number);
+        let argument = |number: usize| event::argument(&declared, number);
         let no_type = |why| Err(NoType { column: field.name.clone(), declared: field.declared.clone(), why });
         Ok(match field.logical {
             Logical::Boolean => ColumnType::Boolean,
@@ -122,7 +122,7 @@ impl ColumnType {
     /// Of the text that `SHOW FULL COLUMNS`, `DESC` or `information_schema` give.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
-        let argument = |number| argument(&text, number);
+        let argument = |number| event::argument(&text, number);
         Some(match text.split('(').next()?.trim() {
             "boolean" => ColumnType::Boolean,
             // MySQL's word for a BOOLEAN has a width that a TINYINT has not got.
@@ -167,12 +167,6 @@ impl fmt::Display for ColumnType {
             ColumnType::Json => f.write_str("JSON"),
         }
     }
-}
-
-/// The number at this place in the brackets of a type: 10 and 2 of `decimal(10,2)`.
-fn argument(declared: &str, number: usize) -> Option<usize> {
-    let (_, arguments) = declared.split_once('(')?;
-    arguments.split_once(')')?.0.split(',').nth(number)?.trim().parse().ok()
 }
 
 #[cfg(test)]

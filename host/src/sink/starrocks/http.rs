@@ -80,8 +80,6 @@ pub struct Answer {
     pub status: StatusCode,
     pub body: Bytes,
     pub from: Address,
-    /// Whether any of the body was sent.
-    pub has_sent: bool,
 }
 
 /// Why there is no answer.
@@ -245,7 +243,7 @@ impl Access {
             }
         };
         drop(connection);
-        Ok((Answer { status: head.status, body, from: to.clone(), has_sent: has_sent() }, location))
+        Ok((Answer { status: head.status, body, from: to.clone() }, location))
     }
 }
 

@@ -159,7 +159,6 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             body: Bytes::copy_from_slice(body.as_bytes()),
             from: "fe:8030".parse().unwrap(),
-            has_sent: true,
         }
     }
 

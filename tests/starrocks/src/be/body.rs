@@ -69,14 +69,14 @@ fn http_error(status: u16) -> Answer {
     Reply::text(status, "error").closing().into()
 }
 
-/// As a proxy in front of the BE does: the 100 is its own, the body is in its memory, and both go on when it pleases.
+/// The body as a proxy in front of the BE has it, where one is played: the 100 is its own, and both go on when it pleases.
 pub async fn buffered_by_proxy(
     stand: &Stand,
     connection: &mut Connection,
     request: &Request,
     call: &mut Call,
-    delay_ms: Option<u64>,
-) -> Result<Vec<u8>, Lost> {
+) -> Result<Option<Vec<u8>>, Lost> {
+    let Some(Fault::ProxyBuffers { delay_ms }) = call.fault else { return Ok(None) };
     let mut releases = stand.releases.subscribe();
     let body = read(stand, connection, request, call).await?;
     match delay_ms {
@@ -86,5 +86,5 @@ pub async fn buffered_by_proxy(
             let _ = releases.changed().await;
         }
     }
-    Ok(body)
+    Ok(Some(body))
 }

@@ -33,13 +33,7 @@ pub async fn stream_load(
         return answer;
     }
     let started = Instant::now();
-    let mut early = None;
-    if let Some(Fault::ProxyBuffers { delay_ms }) = call.fault {
-        match body::buffered_by_proxy(stand, connection, request, call, delay_ms).await {
-            Ok(body) => early = Some(body),
-            Err(_) => return Answer::Close,
-        }
-    }
+    let Ok(early) = body::buffered_by_proxy(stand, connection, request, call).await else { return Answer::Close };
     let label = call.entry.label.clone();
     let begun = match begin(stand, be, request, call) {
         Ok(begun) => begun,

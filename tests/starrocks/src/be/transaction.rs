@@ -156,13 +156,7 @@ async fn load(
     request: &Request,
     call: &mut Call,
 ) -> Answer {
-    let mut early = None;
-    if let Some(Fault::ProxyBuffers { delay_ms }) = call.fault {
-        match body::buffered_by_proxy(stand, connection, request, call, delay_ms).await {
-            Ok(body) => early = Some(body),
-            Err(_) => return Answer::Close,
-        }
-    }
+    let Ok(early) = body::buffered_by_proxy(stand, connection, request, call).await else { return Answer::Close };
     let label = call.entry.label.clone();
     let labelled = [("Label", json!(label))];
     let (id, format) = match admit(stand, be, request, call) {

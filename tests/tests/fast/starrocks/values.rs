@@ -1,17 +1,16 @@
 //! Values arrive as they were, and what cannot arrive is told before it is sent.
 
 use hindsight::civil;
-use hindsight::event::Logical;
-use hindsight::history::{HistorySchema, Roles, Scope};
+use hindsight::event::{Field, Logical};
+use hindsight::history::{HistoryColumn, HistorySchema, Roles, Scope};
 use hindsight::rows::{Rows, Value};
 use hindsight::sink::starrocks::attempt::Outcome;
+use hindsight::sink::starrocks::columns::ColumnType;
 use hindsight::sink::starrocks::ddl;
 use hindsight::sink::starrocks::reply::Reply;
-use hindsight::sink::starrocks::rows::RowWriter;
+use hindsight::sink::starrocks::rows::{RowWriter, TableColumn};
 
 use super::{body, cluster, history, loader, make, row, session};
-use hindsight::event::Field;
-use hindsight::history::HistoryColumn;
 
 const COLUMNS: [(&str, Logical, &str); 18] = [
     ("id", Logical::Int64, "bigint"),
@@ -132,9 +131,9 @@ async fn a_delete_and_an_upsert_of_one_load_come_in_their_order() {
 #[test]
 fn what_does_not_fit_is_told_before_it_is_sent() {
     let history = history();
-    let column = |(name, holds): (&str, &str)| hindsight::sink::starrocks::rows::TableColumn {
+    let column = |(name, holds): (&str, &str)| TableColumn {
         name: name.into(),
-        holds: hindsight::sink::starrocks::columns::ColumnType::parse(holds).unwrap(),
+        holds: ColumnType::parse(holds).unwrap(),
         nullable: name == "effective_end_ts",
     };
     let columns = [
