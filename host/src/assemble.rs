@@ -1,26 +1,29 @@
 //! Turns a configuration into concrete parts. The only place that names implementations.
 
+pub mod starrocks;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tracing::info;
 
 use crate::capture::LogError;
 use crate::civil::Zone;
 use crate::config::{
-    ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SnapshotConfig, SourceConfig, SourceKind, TopicConfig,
+    ComponentPlace, Config, Instance, MysqlConfig, RuleConfig, SinkKind, SnapshotConfig, SourceConfig, SourceKind,
+    TopicConfig,
 };
 use crate::envelope::read::ForeignSettings;
 use crate::envelope::{Events, Origin};
 use crate::event::{EntityKey, Field, Position, TableSchema};
 use crate::failure::{Failure, Outcome};
-use crate::history::Checkpoint;
+use crate::history::{Checkpoint, Standing};
 use crate::judge::Stage;
 use crate::ledger::{Ledger, Reason, RuleVersion};
-use crate::pipeline::{OnReject, Opening, Pipeline, Rejects};
+use crate::pipeline::{OnReject, Opening, Pipeline, Reading, Rejects};
 use crate::rule::{Component, Limits, Plan, Rule, RuleError, WasmRule};
 use crate::sink::{self, DeadLetters, LaneOf, Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::declared;
@@ -30,7 +33,7 @@ use crate::source::{
     BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter,
 };
 use crate::start::{self, Choice};
-use crate::topic::{LaneSettings, TopicLog, TopicSettings};
+use crate::topic::{Keeps, LaneSettings, Offsets, TopicLog, TopicSettings};
 
 /// What the pipeline runs on.
 pub struct Parts {
@@ -53,7 +56,9 @@ pub async fn parts(config: &Config, end: End) -> Outcome<Parts> {
 /// The same over a history that is only looked at, up to where the source's log ends now.
 pub async fn dry_parts(config: &Config) -> Outcome<Parts> {
     let rule = configured(config)?;
-    let history = Snapshot::open(&config.sink.path, &config.sink.table, &config.name);
+    let path =
+        config.sink.sqlite("dry-run", "try the rule over a copy: with kind = \"sqlite\" in another configuration")?;
+    let history = Snapshot::open(path, &config.sink.table, &config.name);
     let history = history.map_err(|error| Failure::sink(error, false))?;
     // Another reader than the pipeline itself, which may be running.
     let identity = format!("{} dry-run {}", identity(config), std::process::id());
@@ -134,19 +139,37 @@ pub struct LaneParts {
     pub opening: Opening,
     pub sink: Box<dyn Sink>,
     pub pipeline: Pipeline,
+    /// See [`Standing::redo_to`].
+    pub redo_to: Option<Position>,
 }
 
-/// Opens the history where the partition's checkpoint says. `configured`: the rule that the configuration names.
+/// Opens the history where the partition's checkpoint says. `offsets`: the partition's in the group; `turn`: see [`LaneOf`];
+/// `configured`: the rule that the configuration names.
 pub async fn lane_parts(
     config: &Config,
     topic: &TopicConfig,
-    lane: LaneOf,
+    offsets: Offsets,
+    turn: Arc<Mutex<()>>,
     (component, configured): (Component, Arc<RuleVersion>),
 ) -> Outcome<LaneParts> {
-    let (LaneAtRest { sink, identity, position: start }, ledger) = open_lane(config, topic, lane).await?;
+    let identity = topic_identity(config, topic);
+    let (mut sink, reading): (Box<dyn Sink>, Reading) = match &config.sink.kind {
+        SinkKind::Sqlite { .. } => {
+            let lane = LaneOf { number: offsets.partition(), n_lanes: topic.partitions, turn };
+            (open_lane(config, lane)?, Reading::Ahead)
+        }
+        SinkKind::StarRocks(starrocks) => {
+            let sink = starrocks::open_lane(config, topic, starrocks, &identity, offsets).await?;
+            (Box::new(sink), Reading::Between(starrocks.interval))
+        }
+    };
+    let Standing { checkpoint, ledger, redo_to } =
+        sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
+    let start = start_of(checkpoint, config, &identity)?;
     let opening = opening(ledger, component, configured, config)?;
-    let pipeline = Pipeline { source: identity, start, rejects: rejects(config), repeat_batch: repeat_batch() };
-    Ok(LaneParts { opening, sink, pipeline })
+    let pipeline =
+        Pipeline { source: identity, start, rejects: rejects(config), reading, repeat_batch: repeat_batch() };
+    Ok(LaneParts { opening, sink, pipeline, redo_to })
 }
 
 /// As a lane's checkpoint names its source.
@@ -168,7 +191,8 @@ pub struct LaneAtRest {
 
 /// Every lane that has a checkpoint, by its partition. One that runs all the same is fenced when it is moved.
 pub async fn lanes_at_rest(config: &Config, topic: &TopicConfig) -> Outcome<BTreeMap<u32, LaneAtRest>> {
-    let numbers = sink::lanes(&config.sink.path, &config.name).map_err(|error| Failure::sink(error, false))?;
+    let path = config.sink.sqlite("moving a topic's lanes", "its offsets are those of the group")?;
+    let numbers = sink::lanes(path, &config.name).map_err(|error| Failure::sink(error, false))?;
     let mut lanes = BTreeMap::new();
     for number in numbers {
         lanes.insert(number, lane_at_rest(config, topic, number).await?);
@@ -178,18 +202,18 @@ pub async fn lanes_at_rest(config: &Config, topic: &TopicConfig) -> Outcome<BTre
 
 /// One lane, whether it has a checkpoint or not.
 pub async fn lane_at_rest(config: &Config, topic: &TopicConfig, number: u32) -> Outcome<LaneAtRest> {
-    let lane = LaneOf { number, n_lanes: 1, turn: Arc::default() };
-    Ok(open_lane(config, topic, lane).await?.0)
-}
-
-/// A lane where its checkpoint says, and which rule has brought it there.
-async fn open_lane(config: &Config, topic: &TopicConfig, lane: LaneOf) -> Outcome<(LaneAtRest, Ledger)> {
-    let sink = Sqlite::open_lane(&config.sink.path, &config.sink.table, &config.name, lane);
-    let mut sink: Box<dyn Sink> = Box::new(sink.map_err(|error| Failure::sink(error, false))?);
+    let mut sink = open_lane(config, LaneOf { number, n_lanes: 1, turn: Arc::default() })?;
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
     let identity = topic_identity(config, topic);
     let position = start_of(standing.checkpoint, config, &identity)?;
-    Ok((LaneAtRest { sink, identity, position }, standing.ledger))
+    Ok(LaneAtRest { sink, identity, position })
+}
+
+/// A lane of a history in SQLite.
+fn open_lane(config: &Config, lane: LaneOf) -> Outcome<Box<dyn Sink>> {
+    let path = config.sink.sqlite("moving a topic's lanes", "its offsets are those of the group")?;
+    let sink = Sqlite::open_lane(path, &config.sink.table, &config.name, lane);
+    Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
 }
 
 /// What is known of a topic that others write; none of one that the capture half writes.
@@ -215,7 +239,12 @@ pub async fn foreign(config: &Config, topic: &TopicConfig) -> Outcome<Option<For
 
 /// How messages become a pipeline's batches.
 pub fn lane_settings(config: &Config, end: End, foreign: Option<ForeignSettings>) -> Outcome<LaneSettings> {
+    let keeps = match config.sink.kind {
+        SinkKind::Sqlite { .. } => Keeps::Elsewhere,
+        SinkKind::StarRocks(_) => Keeps::Offsets,
+    };
     Ok(LaneSettings {
+        keeps,
         foreign,
         entity_key: configured_entity_key(config)?,
         zone: config.source.zone.clone(),
@@ -273,7 +302,8 @@ fn rejects(config: &Config) -> Rejects {
 
 /// What a pipeline has set aside, whether it runs or not.
 pub fn dead_letters(config: &Config) -> Outcome<DeadLetters> {
-    let letters = DeadLetters::open(&config.sink.path, &config.sink.table, &config.name);
+    let path = config.sink.sqlite("dead-letters", "look into its table hindsight_dead_letters")?;
+    let letters = DeadLetters::open(path, &config.sink.table, &config.name);
     letters.map_err(|error| Failure::sink(error, false))
 }
 
@@ -329,8 +359,13 @@ async fn parts_over(
 ) -> Outcome<Parts> {
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
     let start = start(standing.checkpoint, config)?;
-    let pipeline =
-        Pipeline { source: source_identity(config), start, rejects: rejects(config), repeat_batch: repeat_batch() };
+    let pipeline = Pipeline {
+        source: source_identity(config),
+        start,
+        rejects: rejects(config),
+        reading: Reading::Ahead,
+        repeat_batch: repeat_batch(),
+    };
     let opening = opening(standing.ledger, component, configured, config)?;
     let rule = (opening.version.clone(), limits(&config.rule.limits));
     let Opened { source, state, resnapshot } = source(config, pipeline.start.as_ref(), end, identity, rule).await?;
@@ -357,10 +392,13 @@ fn start_of(checkpoint: Option<Checkpoint>, config: &Config, identity: &str) -> 
             "pipeline {:?} has a checkpoint of another source in {}: it was written for `{}`, and the configuration says `{}`. \
              Restore the configuration, give this pipeline another `name` and `sink.table`, or start with a new {}",
             config.name,
-            config.sink.path.display(),
+            config.sink.place(),
             checkpoint.source,
             identity,
-            config.sink.path.display(),
+            match config.sink.kind {
+                SinkKind::Sqlite { .. } => "file",
+                SinkKind::StarRocks(_) => "table",
+            },
         ))),
         checkpoint => Ok(checkpoint.map(|checkpoint| checkpoint.position)),
     }
@@ -452,7 +490,8 @@ impl Stage for Sandbox {
 }
 
 fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
-    let sink = Sqlite::open(&config.sink.path, &config.sink.table, &config.name);
+    let path = config.sink.sqlite("a pipeline without [topic]", "add a [topic]")?;
+    let sink = Sqlite::open(path, &config.sink.table, &config.name);
     Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
 }
 
@@ -565,8 +604,11 @@ pub fn servers(mysql: &MysqlConfig) -> Outcome<Vec<Server>> {
 /// The same for every process of a pipeline, another for any other: its name, and where its history is.
 fn identity(config: &Config) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let path = std::path::absolute(&config.sink.path).unwrap_or_else(|_| config.sink.path.clone());
-    format!("{} {} {} {}", config.name, host.trim(), path.display(), config.sink.table)
+    let place = match &config.sink.kind {
+        SinkKind::Sqlite { path } => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+        SinkKind::StarRocks(_) => config.sink.place(),
+    };
+    format!("{} {} {place} {}", config.name, host.trim(), config.sink.table)
 }
 
 /// Three batches are in memory at the most: one in hand, one read ahead, one being read.

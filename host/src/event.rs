@@ -158,6 +158,39 @@ pub struct Batch {
     /// filtered by, the same in every table. To a rule with another one some changes would be lost, or come twice.
     pub cut_by: Option<Arc<[String]>>,
     pub progress: Option<Progress>,
+    /// What it was made of, where its source keeps account of that.
+    pub records: Option<Records>,
+    pub cuts: Option<Arc<dyn Cuts>>,
+}
+
+/// The records of a log that a batch was made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    pub count: u64,
+    /// Over their places, keys and values: of the same records the same, whatever batches they come in.
+    pub sum: u64,
+    /// Of the last one: rises with each, and no other record of the pipeline has it.
+    pub sequence: u64,
+}
+
+/// Where a batch can be ended before its end: behind each of its records.
+pub trait Cuts: std::fmt::Debug + Send + Sync {
+    /// Records of the batch.
+    fn n_records(&self) -> usize;
+
+    /// The place before the record of this number, or behind the last one.
+    fn at(&self, record: usize) -> Cut;
+}
+
+/// A place within a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Changes of the batch before it.
+    pub n_changes: usize,
+    /// What those were made of.
+    pub records: Records,
+    /// Where the source goes on from there.
+    pub position: Position,
 }
 
 /// How far a source is.
@@ -218,6 +251,18 @@ impl Batch {
             Some(gtid) => format!("{}:{} (gtid {gtid})", transaction.log, change.at),
             None => format!("{}:{}", transaction.log, change.at),
         }
+    }
+
+    /// Some of a batch's records as a batch, and where the source goes on behind them.
+    pub fn part(&self, cuts: &dyn Cuts, records: std::ops::Range<usize>) -> (Batch, Position) {
+        let (from, to) = (cuts.at(records.start), cuts.at(records.end));
+        let changes = self.changes[from.n_changes..to.n_changes].to_vec();
+        let records = Records {
+            count: to.records.count - from.records.count,
+            sum: to.records.sum.wrapping_sub(from.records.sum),
+            sequence: to.records.sequence,
+        };
+        (Batch { changes, records: Some(records), cuts: None, ..self.clone() }, to.position)
     }
 
     /// Memory in use by the changes and their images, in bytes.

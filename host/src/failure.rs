@@ -70,7 +70,12 @@ impl Failure {
     pub fn sink(error: SinkError, begun: bool) -> Self {
         let exit = match &error {
             SinkError::Unfit(_) | SinkError::OtherTable(_) if !begun => Exit::Outside,
-            SinkError::Unfit(_) | SinkError::OtherTable(_) | SinkError::Fenced(_) | SinkError::Stop(_) => Exit::Run,
+            SinkError::Unfit(_)
+            | SinkError::OtherTable(_)
+            | SinkError::Fenced(_)
+            | SinkError::Stop(_)
+            | SinkError::Misfit(_)
+            | SinkError::Rejected(_) => Exit::Run,
         };
         Failure { exit, error: error.into() }
     }

@@ -1,7 +1,7 @@
 //! The history table, and what is written to it. Knows no client crate.
 
 use crate::dead_letter::DeadLetter;
-use crate::event::{Field, Position};
+use crate::event::{Field, Position, Records};
 use crate::ledger::{Ledger, Turn};
 use crate::rows::Rows;
 
@@ -71,6 +71,18 @@ pub struct Load {
     pub snapshot: Option<SnapshotStep>,
     /// Changes that are set aside, in the source's order.
     pub dead_letters: Vec<DeadLetter>,
+    /// What was decided, where the source keeps account of it.
+    pub records: Option<Records>,
+    pub decided_by: DecidedBy,
+}
+
+/// What a sink that may have to load a batch again has to know of the rule.
+#[derive(Clone, Debug, Default)]
+pub struct DecidedBy {
+    /// See [`RuleVersion::digest`](crate::ledger::RuleVersion).
+    pub digest: String,
+    /// Whether a batch that is decided a second time, over its own outcome, comes to the same.
+    pub replay_safe: bool,
 }
 
 /// What a load does for a snapshot, beside its rows.
@@ -88,7 +100,9 @@ impl Load {
     /// Moves the checkpoint on, and nothing else: there need be no history table yet.
     pub fn empty(checkpoint: Checkpoint) -> Self {
         let (upserts, deletes) = (Rows::default(), Rows::default());
-        Load { upserts, deletes, checkpoint, turns: Vec::new(), snapshot: None, dead_letters: Vec::new() }
+        let (turns, dead_letters) = (Vec::new(), Vec::new());
+        let (snapshot, records, decided_by) = (None, None, DecidedBy::default());
+        Load { upserts, deletes, checkpoint, turns, snapshot, dead_letters, records, decided_by }
     }
 }
 
@@ -106,4 +120,6 @@ pub struct Standing {
     /// None when it has never committed.
     pub checkpoint: Option<Checkpoint>,
     pub ledger: Ledger,
+    /// The first batch has to end here: it was under way when the process before ended.
+    pub redo_to: Option<Position>,
 }

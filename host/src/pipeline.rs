@@ -1,19 +1,20 @@
 //! The loop: batches from a source, decided by a rule, committed by a sink. READ FIRST.
 //!
 //! It names the three traits only. One batch is decided and committed at a time, so every decision sees the rows of
-//! the one before; the source alone runs ahead, by [`BATCHES_AHEAD`]. Between two batches, at the edge, the pipeline can
+//! the one before; the source alone runs ahead, by a batch. Between two batches, at the edge, the pipeline can
 //! be paused, and its rule exchanged.
 
 mod again;
 pub mod deciding;
 mod exchange;
+mod reading;
 mod rejects;
 mod slot;
 mod summary;
 mod undecided;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use tokio::sync::{mpsc, watch};
@@ -25,23 +26,26 @@ use crate::failure::{Failure, Outcome};
 use crate::history::{Checkpoint, Load, SnapshotStep};
 use crate::ledger::RuleVersion;
 use crate::rows::Rows;
-use crate::rule::Plan;
-use crate::sink::Sink;
-use crate::source::{Source, SourceError};
+use crate::rule::{Decision, Plan};
+use crate::sink::{Sink, SinkError};
+use crate::source::Source;
 
 use again::Gone;
 pub use again::refusal as resnapshot_refusal;
 pub use deciding::OnReject;
 use deciding::Undecided;
 pub use exchange::{Exchange, Exchanged};
+use reading::Batches;
+pub use reading::Reading;
+pub(crate) use reading::read_ahead;
 use rejects::Desk;
 pub use rejects::{AMONG_CHANGES, Rejects};
 pub use slot::Opening;
 use slot::Slot;
 pub use summary::{Stages, Summary};
 
-/// Batches that a source may have ready beside the one being decided: with `limits.batch` this bounds memory.
-const BATCHES_AHEAD: usize = 1;
+/// How long nothing has to come until the sink is told so.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// What a pipeline is, beside its three parts.
 pub struct Pipeline {
@@ -50,6 +54,7 @@ pub struct Pipeline {
     /// Where the source was opened; none at its beginning.
     pub start: Option<Position>,
     pub rejects: Rejects,
+    pub reading: Reading,
     /// Tests only: the batch (from 0) to decide and commit a second time, which a test of exactly-once must notice.
     pub repeat_batch: Option<u64>,
 }
@@ -113,10 +118,11 @@ pub async fn run(
     mut watch: impl FnMut(Status),
 ) -> Outcome<Summary> {
     let Switches { mut stop, mut paused, mut exchanges } = switches;
-    let mut batches = read_ahead(source);
+    let mut batches = Batches::of(source, pipeline.reading);
     let (slot, position) = (Slot::new(opening), pipeline.start.clone());
     let desk = Desk::new(&pipeline.rejects);
-    let mut run = Run { slot, sink, pipeline, position, summary: Summary::default(), desk, quarantined: 0, tap };
+    let mut run =
+        Run { slot, sink, pipeline, position, summary: Summary::default(), desk, quarantined: 0, is_idle: true, tap };
     run.quarantine(false).await?;
     loop {
         let edge = Instant::now();
@@ -144,7 +150,11 @@ pub async fn run(
                 continue;
             }
             Ok(()) = paused.changed() => continue,
-            next = batches.recv(), if !is_paused => next.expect("the source's task ends with an end or an error"),
+            next = batches.next(), if !is_paused => next,
+            () = for_a_while(), if !run.is_idle => {
+                run.rest(begun).await?;
+                continue;
+            }
         };
         run.summary.stages.source += edge.elapsed();
         let Some((batch, after)) = next.map_err(|error| Failure::source(error, begun))? else { break };
@@ -160,7 +170,12 @@ pub async fn run(
     }
     // An exchange that was accepted is not undone by the end.
     run.settle().await?;
+    run.rest(true).await?;
     Ok(run.summary)
+}
+
+async fn for_a_while() {
+    tokio::time::sleep(IDLE).await;
 }
 
 /// Waits until it is told to. What the channel lends is given back at once: no thread may hold it while it waits.
@@ -178,7 +193,26 @@ struct Run<'a> {
     summary: Summary,
     desk: Desk,
     quarantined: usize,
+    /// The sink knows that nothing follows the last commit for now.
+    is_idle: bool,
     tap: Tap<'a>,
+}
+
+/// What the sink has not taken of a decision: what makes it so is set aside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusing<'w> {
+    Nothing,
+    /// Rows that do not fit their columns.
+    Misfits,
+    /// All rows, for this reason.
+    All(&'w str),
+}
+
+/// What a commit comes to.
+enum Committed {
+    All,
+    /// The sink does not take one of the rows, for this reason.
+    NotIts(String),
 }
 
 /// What a batch comes to, in the form of a load.
@@ -227,27 +261,94 @@ impl Run<'_> {
     ) -> Outcome<()> {
         let repeats = if self.pipeline.repeat_batch == Some(self.summary.batches) { 2 } else { 1 };
         for _ in 0..repeats {
-            let checkpoint = Checkpoint { source: self.pipeline.source.clone(), position: after.clone() };
-            let mut load = Load { snapshot: step.take(), ..Load::empty(checkpoint) };
-            // Without a plan no captured row was ever met, and there is nothing to decide.
-            if self.slot.plan().is_some() {
-                let decided = self.decide(batch, load.snapshot.as_ref(), begun).await?;
-                (load.upserts, load.deletes) = (decided.upserts, decided.deletes);
-                load.dead_letters = decided.dead_letters;
-            }
-            if self.slot.plan().is_some() || self.slot.has_exchanged() {
-                load.turns = self.slot.turns(&self.position);
-            }
-            (self.tap)(batch, self.slot.plan(), &load.checkpoint)?;
-            let committing = Instant::now();
-            self.sink.commit(&load).await.map_err(|error| Failure::sink(error, begun))?;
-            self.summary.stages.commit += committing.elapsed();
-            self.slot.committed(&load.turns);
-            self.summary.count_load(&load, self.slot.plan());
-            if !load.dead_letters.is_empty() {
-                self.quarantine(begun).await?;
+            match self.commit_once(batch, step.take(), after, begun, Refusing::Nothing).await? {
+                Committed::All => {}
+                Committed::NotIts(why) => self.commit_in_parts(batch, after, begun, &why).await?,
             }
         }
+        Ok(())
+    }
+
+    /// `refusing`: what of the rule's decision is refused, as far as it is known of the batch.
+    async fn commit_once(
+        &mut self,
+        batch: &Batch,
+        step: Option<SnapshotStep>,
+        after: &Position,
+        begun: bool,
+        mut refusing: Refusing<'_>,
+    ) -> Outcome<Committed> {
+        let checkpoint = Checkpoint { source: self.pipeline.source.clone(), position: after.clone() };
+        let mut load = Load { snapshot: step, records: batch.records, ..Load::empty(checkpoint) };
+        let mut is_first = true;
+        loop {
+            // Without a plan no captured row was ever met, and there is nothing to decide.
+            if self.slot.plan().is_some() {
+                let decided = self.decide(batch, load.snapshot.as_ref(), begun, refusing).await?;
+                (load.upserts, load.deletes) = (decided.upserts, decided.deletes);
+                load.dead_letters = decided.dead_letters;
+                load.decided_by = self.slot.decided_by();
+            }
+            if is_first {
+                if self.slot.plan().is_some() || self.slot.has_exchanged() {
+                    load.turns = self.slot.turns(&self.position);
+                }
+                (self.tap)(batch, self.slot.plan(), &load.checkpoint)?;
+            }
+            let committing = Instant::now();
+            self.is_idle = self.pipeline.reading == Reading::Ahead;
+            let committed = self.sink.commit(&load).await;
+            self.summary.stages.commit += committing.elapsed();
+            match committed {
+                Ok(()) => break,
+                // Decided once more, and so that no row is in it that has no place.
+                Err(SinkError::Misfit(_)) if refusing == Refusing::Nothing => refusing = Refusing::Misfits,
+                Err(SinkError::Rejected(why)) if load.snapshot.is_none() => return Ok(Committed::NotIts(why)),
+                Err(error) => return Err(Failure::sink(error, begun)),
+            }
+            is_first = false;
+        }
+        self.slot.committed(&load.turns);
+        self.summary.count_load(&load, self.slot.plan());
+        if !load.dead_letters.is_empty() {
+            self.quarantine(begun).await?;
+        }
+        Ok(Committed::All)
+    }
+
+    /// Commits a batch whose rows were not all taken, in halves, down to the record that is at fault: that one is set aside.
+    async fn commit_in_parts(&mut self, batch: &Batch, after: &Position, begun: bool, why: &str) -> Outcome<()> {
+        let Some(cuts) = batch.cuts.clone() else {
+            let stop = SinkError::Stop(format!("{why}. Nothing of this batch was written"));
+            return Err(Failure::sink(stop, begun));
+        };
+        // Ranges of records that are still to be committed, the first one last.
+        let mut parts = vec![(0..cuts.n_records(), why.to_owned())];
+        while let Some((records, why)) = parts.pop() {
+            let (n, middle) = (records.len(), records.start + records.len() / 2);
+            if n > 1 {
+                parts.push((middle..records.end, why.clone()));
+            }
+            let part = if n > 1 { records.start..middle } else { records.clone() };
+            let refusing = if n > 1 { Refusing::Nothing } else { Refusing::All(&why) };
+            let (some, at) = batch.part(&*cuts, part.clone());
+            let at = if part.end == cuts.n_records() { after.clone() } else { at };
+            match self.commit_once(&some, None, &at, begun, refusing).await? {
+                Committed::All => {
+                    self.position = Some(at);
+                    crash::point("pipeline.part");
+                }
+                Committed::NotIts(why) if refusing == Refusing::Nothing => parts.push((part, why)),
+                Committed::NotIts(why) => return Err(Failure::sink(SinkError::Stop(why), begun)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the sink that nothing follows for now.
+    async fn rest(&mut self, begun: bool) -> Outcome<()> {
+        self.sink.idle().await.map_err(|error| Failure::sink(error, begun))?;
+        self.is_idle = true;
         Ok(())
     }
 
@@ -263,7 +364,13 @@ impl Run<'_> {
     }
 
     /// One batch: its groups, their history, the rule's decision, and what is set aside.
-    async fn decide(&mut self, batch: &Batch, step: Option<&SnapshotStep>, begun: bool) -> Outcome<Decided> {
+    async fn decide(
+        &mut self,
+        batch: &Batch,
+        step: Option<&SnapshotStep>,
+        begun: bool,
+        refusing: Refusing<'_>,
+    ) -> Outcome<Decided> {
         let outside = |error| Failure::sink(error, begun);
         // What is emptied in the same commit is no history to decide by, and has no dead letters.
         let is_anew = matches!(step, Some(SnapshotStep::Anew));
@@ -287,7 +394,14 @@ impl Run<'_> {
         }
         let deciding = Instant::now();
         let (n_moves, left) = (sorted.n_moves, self.desk.left());
-        let decided = match deciding::decide(rule, sorted, on_reject, left) {
+        let refuses = |decision: &Decision| match refusing {
+            Refusing::Nothing => None,
+            Refusing::Misfits => self.sink.misfit(&decision.upserts, &decision.deletes),
+            Refusing::All(why) => {
+                (!decision.upserts.is_empty() || !decision.deletes.is_empty()).then(|| why.to_owned())
+            }
+        };
+        let decided = match deciding::decide(rule, sorted, on_reject, left, &refuses) {
             Ok(decided) => decided,
             Err(Undecided::Rule(error)) => return Err(Failure::rule(error, true)),
             Err(Undecided::TooMany(aside)) if on_reject == OnReject::Stop => {
@@ -309,21 +423,4 @@ impl Run<'_> {
         self.quarantined = quarantine.len();
         Ok(quarantine)
     }
-}
-
-pub(crate) type Next = Result<Option<(Batch, Position)>, SourceError>;
-
-/// The source in a task of its own, so that reading and committing overlap.
-pub(crate) fn read_ahead(mut source: Box<dyn Source>) -> mpsc::Receiver<Next> {
-    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    tokio::spawn(async move {
-        loop {
-            let next = source.next().await;
-            let last = !matches!(next, Ok(Some(_)));
-            if sender.send(next).await.is_err() || last {
-                break;
-            }
-        }
-    });
-    receiver
 }

@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     let write = || {
         let mut out = out.borrow_mut();
         out.clear();
-        writer.write(&mut out, &none, &rows, &[]).expect("every value fits");
+        writer.write(&mut out, &none, &rows, 0).expect("every value fits");
     };
     // All three write the same.
     write();

@@ -27,6 +27,7 @@ pub mod rounds;
 pub mod running;
 pub mod say;
 pub mod served_log;
+pub mod starrocks;
 pub mod steps;
 pub mod tables;
 pub mod topic;

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::mysql::{Mysql, transactions};
-use crate::pipeline::{Place, Rule, TABLE};
+use crate::pipeline::{Place, Rule};
 use crate::program::{Answer, Folder, signal};
 
 /// How long what a test waits for may take.
@@ -32,7 +32,14 @@ pub struct Live<'a> {
     pub batch: usize,
     /// A `[topic]` section.
     pub topic: &'a str,
+    /// The pipeline's name, and so its group's.
+    pub name: &'a str,
+    /// The lines of `[sink]`.
+    pub sink: &'a str,
 }
+
+/// Lines of `[sink]`: the table [`TABLE`](crate::pipeline::TABLE) in a file of the folder.
+const SQLITE: &str = "path = \"history.db\"\ntable = \"item_asset_history\"\n";
 
 impl Default for Live<'_> {
     fn default() -> Self {
@@ -45,6 +52,8 @@ impl Default for Live<'_> {
             source: "",
             batch: 8192,
             topic: "",
+            name: "item-assets",
+            sink: SQLITE,
         }
     }
 }
@@ -64,13 +73,13 @@ impl Live<'_> {
 
     /// The same in a folder that has a history already.
     pub fn configure(&self, place: &Place) {
-        let Live { rule, urls, table, start, snapshot, source, batch, topic } = self;
+        let Live { rule, urls, table, start, snapshot, source, batch, topic, name, sink } = self;
         let component = rule.component();
         let text = format!(
-            "name = \"item-assets\"\n\
+            "name = {name:?}\n\
              [source]\nkind = \"mysql\"\nurl = {urls:?}\ntables = [{table:?}]\n{snapshot}\nstart = {start:?}\n{source}\n\
              {topic}[rule]\ncomponent = {component:?}\nlimits = {{ batch = {batch} }}\n\
-             [sink]\npath = \"history.db\"\ntable = {TABLE:?}\n\
+             [sink]\n{sink}\
              [control]\nlisten = \"127.0.0.1:0\"\n"
         );
         place.0.write("hindsight.toml", text);

@@ -18,7 +18,8 @@ use crate::sink::{Owned, Reader, SinkError};
 /// Exit code 1 when there are findings.
 pub fn audit(args: &Audit) -> Outcome<()> {
     let config = Config::load(&args.file.config)?;
-    let reader = Reader::open(&config.sink.path, &config.sink.table).map_err(|error| Failure::sink(error, false))?;
+    let path = config.sink.sqlite("audit", "ask the table itself, at a frontend's port 9030")?;
+    let reader = Reader::open(path, &config.sink.table).map_err(|error| Failure::sink(error, false))?;
     let mut sweep = Sweep::new(&reader.history, args.samples);
     let swept = reader.sweep(|rows| {
         sweep.row(rows.row(0));

@@ -1,14 +1,16 @@
-//! `hindsight ddl`: the statement that makes the history table in StarRocks, as the rule's plan has it.
+//! `hindsight ddl`: the statements that make the history table in StarRocks, as the rule's plan has it, and the one of what is set
+//! aside.
 
 use anyhow::anyhow;
 use serde_json::json;
 
 use crate::assemble;
 use crate::cli::Ddl;
-use crate::config::Config;
+use crate::config::{Config, SinkKind};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::sink::starrocks::ddl::{TableOptions, create_table};
+use crate::sink::starrocks::letters;
 
 /// # Errors
 /// Exit code 2: the rule makes no plan for the source's tables, or writes a column that StarRocks has no type for; 3: the
@@ -17,16 +19,23 @@ pub async fn ddl(args: &Ddl) -> Outcome<()> {
     let config = Config::load(&args.file.config)?;
     let plan = assemble::configured_plan(&config).await?;
     let table = args.table.as_deref().unwrap_or(&config.sink.table);
-    let sequence = args.sequence_column.clone();
+    let configured = match &config.sink.kind {
+        SinkKind::StarRocks(starrocks) => starrocks.sequence.clone(),
+        SinkKind::Sqlite { .. } => None,
+    };
+    let sequence = args.sequence_column.clone().or(configured);
     if let Some(name) = &sequence
         && plan.history.columns.iter().any(|column| column.field.name.eq_ignore_ascii_case(name))
     {
-        return Err(Failure::usage(anyhow!("--sequence-column {name}: the rule writes a column of this name itself")));
+        return Err(Failure::usage(anyhow!(
+            "the sequence column {name}: the rule writes a column of this name itself"
+        )));
     }
     let options = TableOptions { buckets: args.buckets, replication_num: args.replication, sequence };
     let statement = create_table(table, &plan.history, &options).map_err(|error| Failure::usage(anyhow!(error)))?;
+    let letters = letters::create_table(args.replication);
     match args.json.json {
-        true => output::print_json(&json!({ "table": table, "statement": statement })),
-        false => output::print(&format!("{statement};\n")),
+        true => output::print_json(&json!({ "table": table, "statements": [statement, letters] })),
+        false => output::print(&format!("{statement};\n{letters};\n")),
     }
 }

@@ -15,7 +15,8 @@ use crate::sink::Reader;
 
 pub fn query(args: &Query) -> Outcome<()> {
     let config = Config::load(&args.file.config)?;
-    let reader = Reader::open(&config.sink.path, &config.sink.table).map_err(|error| Failure::sink(error, false))?;
+    let path = config.sink.sqlite("query", "ask the table itself, at a frontend's port 9030")?;
+    let reader = Reader::open(path, &config.sink.table).map_err(|error| Failure::sink(error, false))?;
     let key = key(&args.key, &reader.history).map_err(|text| Failure::usage(anyhow!(text)))?;
     let as_of = args.as_of.as_deref().map(|text| instant(text, &reader.history)).transpose();
     let as_of = as_of.map_err(|text| Failure::usage(anyhow!(text)))?;

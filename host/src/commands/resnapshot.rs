@@ -50,16 +50,17 @@ async fn note(table: &str, config: &Config) -> Outcome<ResnapshotAnswer> {
         Failure::outside(anyhow!(
             "pipeline {} has no checkpoint in {}: the first `hindsight run` reads the whole table anyway (source.snapshot)",
             config.name,
-            config.sink.path.display()
+            config.sink.place()
         ))
     };
-    if !config.sink.path.exists() {
+    let path = config.sink.sqlite("reading a table again", "begin a new history in another table")?;
+    if !path.exists() {
         return Err(never_ran());
     }
     let (mut sink, position) = assemble::at_rest(config).await?;
     let position = position.ok_or_else(never_ran)?;
     // Without a table nothing was captured yet, and nothing has to be compared.
-    if let Ok(reader) = Reader::open(&config.sink.path, &config.sink.table) {
+    if let Ok(reader) = Reader::open(path, &config.sink.table) {
         let history = &reader.history;
         let lacks =
             |column: &usize| history.columns[*column].source.is_none() && !history.roles.entity_key.contains(column);

@@ -10,7 +10,9 @@ use crate::output;
 use crate::sink;
 
 pub fn rule_list(config: &Config, as_json: bool) -> Outcome<()> {
-    let entries = sink::read_entries(&config.sink.path, &config.name).map_err(|error| Failure::sink(error, false))?;
+    let path =
+        config.sink.sqlite("rule list", "what decides a partition stands in its offset's metadata in the group")?;
+    let entries = sink::read_entries(path, &config.name).map_err(|error| Failure::sink(error, false))?;
     let mark = |entry: &Entry| {
         // Each lane for itself. A version may have had several turns: the newest is marked.
         let lane = || entries.iter().rev().filter(|other| other.partition == entry.partition);
@@ -31,7 +33,7 @@ pub fn rule_list(config: &Config, as_json: bool) -> Outcome<()> {
         return output::print_json(&json!(list.collect::<Vec<_>>()));
     }
     if entries.is_empty() {
-        let place = config.sink.path.display();
+        let place = path.display();
         return output::print(&format!("No rule of pipeline {} has decided anything in {place} yet.\n", config.name));
     }
     let mut table = Table::new();

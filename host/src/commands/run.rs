@@ -198,7 +198,7 @@ pub(super) fn report(config: &Config, summary: &Summary, resumed: bool, elapsed:
         "{} history rows written to {} in {}{}",
         output::grouped(summary.rows_upserted + summary.rows_deleted),
         config.sink.table,
-        config.sink.path.display(),
+        config.sink.place(),
         match summary.negative_intervals {
             0 => String::new(),
             n => format!("; {} of them end before they start (late changes)", output::grouped(n)),

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tracing::{info, warn};
 
 use super::progress::Progress;
@@ -15,16 +16,16 @@ use super::run::{self, Course, Half, report};
 use super::telling::Telling;
 use crate::assemble::{self, LaneParts};
 use crate::cli;
-use crate::config::{Config, TopicConfig};
+use crate::config::{Config, SinkKind, TopicConfig};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
 use crate::ledger::RuleVersion;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Exchange, Status, Summary, Switches};
 use crate::rule::Component;
-use crate::sink::{LaneOf, SinkError};
+use crate::sink::SinkError;
 use crate::source::SourceState;
-use crate::topic::{Ending, Group, Lane, Lanes, TopicError};
+use crate::topic::{Begin, Ending, Group, Lane, Lanes, Offsets, TopicError};
 
 const NO_SWAP: &str = "with a topic, several processes decide: a rule is changed by the configuration and a restart of each; an exchange that \
                        reaches all of them is not built yet";
@@ -108,7 +109,11 @@ impl<'c> Applying<'c> {
         let lane_settings = assemble::lane_settings(config, end, assemble::foreign(config, topic).await?)?;
         let group = Group::join(&settings, lane_settings, Arc::new(lanes.clone()), tell).await;
         let group = group.map_err(|error| Failure::topic(error, false))?;
-        let telling = Telling::begin(config, topic);
+        // In StarRocks they are in a table that anybody can look into.
+        let telling = match config.sink.kind {
+            SinkKind::Sqlite { .. } => Some(Telling::begin(config, topic)),
+            SinkKind::StarRocks(_) => None,
+        };
         let outcome = tokio::select! {
             Ok(_) = stop.wait_for(|stop| *stop) => Ok(()),
             Some(failure) = failures.recv() => Err(failure),
@@ -116,7 +121,9 @@ impl<'c> Applying<'c> {
         };
         // Its lanes finish the batch in hand.
         tokio::task::block_in_place(|| drop(group));
-        telling.end().await;
+        if let Some(telling) = telling {
+            telling.end().await;
+        }
         outcome?;
         if let Ok(failure) = failures.try_recv() {
             return Err(failure);
@@ -161,6 +168,8 @@ struct Running {
     /// No exchange ever comes.
     _exchanges: Option<mpsc::Sender<Exchange>>,
     task: Option<JoinHandle<()>>,
+    /// Ends it within its batch.
+    abort: Option<AbortHandle>,
     summary: Summary,
     position: Option<Position>,
     /// Entities in quarantine.
@@ -204,26 +213,27 @@ impl History {
 }
 
 impl Lanes for Arc<History> {
-    fn begin(&self, partition: u32) -> Result<Option<Position>, TopicError> {
-        let (number, n_lanes) = (partition, self.topic.partitions);
-        let lane = LaneOf { number, n_lanes, turn: self.turn.clone() };
-        let parts =
-            self.runtime.block_on(assemble::lane_parts(&self.config, &self.topic, lane, self.configured.clone()));
-        let parts = parts.map_err(|failure| TopicError::Unfit(failure.to_string()))?;
+    fn begin(&self, offsets: Offsets) -> Result<Begin, TopicError> {
+        let partition = offsets.partition();
+        let (turn, configured) = (self.turn.clone(), self.configured.clone());
+        let parts = assemble::lane_parts(&self.config, &self.topic, offsets, turn, configured);
+        let parts = self.runtime.block_on(parts).map_err(|failure| TopicError::Unfit(failure.to_string()))?;
         let position = parts.pipeline.start.clone();
-        let (parts, start) = (Some(parts), position.clone());
+        let begin = Begin { at: position.clone(), redo_to: parts.redo_to.clone() };
+        let parts = Some(parts);
         let (stop, _) = watch::channel(false);
         let (summary, quarantined) = (Summary::default(), 0);
-        let running = Running { parts, stop, _exchanges: None, task: None, summary, position, quarantined };
+        let running =
+            Running { parts, stop, _exchanges: None, task: None, abort: None, summary, position, quarantined };
         self.held().lanes.insert(partition, running);
-        Ok(start)
+        Ok(begin)
     }
 
     fn run(&self, partition: u32, lane: Lane) {
         let history = self.clone();
         let mut held = self.held();
         let Some(running) = held.lanes.get_mut(&partition) else { return };
-        let Some(LaneParts { opening, mut sink, pipeline }) = running.parts.take() else { return };
+        let Some(LaneParts { opening, mut sink, pipeline, .. }) = running.parts.take() else { return };
         let (exchange, exchanges) = mpsc::channel(1);
         running._exchanges = Some(exchange);
         let switches = Switches { stop: running.stop.subscribe(), paused: self.paused.subscribe(), exchanges };
@@ -242,25 +252,38 @@ impl Lanes for Arc<History> {
                 Err(failure) => drop(history.failed.send(failure)),
             }
         });
+        running.abort = Some(lane.abort_handle());
         // A lane that panics must not be a partition that stands still.
         let failed = self.failed.clone();
         running.task = Some(self.runtime.spawn(async move {
-            if let Err(error) = lane.await {
+            if let Err(error) = lane.await
+                && !error.is_cancelled()
+            {
                 let _ = failed.send(Failure::run(anyhow!("partition {partition} is not applied any more: {error}")));
             }
         }));
     }
 
-    fn end(&self, how: Ending) {
-        let tasks: Vec<JoinHandle<()>> = {
+    fn end(&self, how: Ending, within: Duration) {
+        let tasks: Vec<(JoinHandle<()>, Option<AbortHandle>)> = {
             let mut held = self.held();
             if how == Ending::Now {
                 held.lanes.values().for_each(|lane| _ = lane.stop.send_replace(true));
             }
-            held.lanes.values_mut().filter_map(|lane| lane.task.take()).collect()
+            held.lanes.values_mut().filter_map(|lane| Some((lane.task.take()?, lane.abort.take()))).collect()
         };
-        for task in tasks {
-            self.runtime.block_on(task).expect("it only waits for the lane");
+        let until = tokio::time::Instant::now() + within;
+        for (mut task, abort) in tasks {
+            self.runtime.block_on(async {
+                if how == Ending::Through {
+                    task.await.expect("it only waits for the lane");
+                } else if tokio::time::timeout_at(until, &mut task).await.is_err() {
+                    // Whoever gets the partition finds by its mark what is under way, and ends it.
+                    warn!("a lane that does not come to an end is left where it is");
+                    abort.inspect(AbortHandle::abort);
+                    let _ = task.await;
+                }
+            });
         }
         let mut held = self.held();
         for lane in std::mem::take(&mut held.lanes).into_values() {

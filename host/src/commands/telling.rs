@@ -90,7 +90,7 @@ impl Teller {
         loop {
             let letters = match self.letters.take() {
                 Some(letters) => letters,
-                None if !self.config.sink.path.exists() => return Ok(()),
+                None if self.config.sink.sqlite("telling", "").is_ok_and(|path| !path.exists()) => return Ok(()),
                 None => assemble::dead_letters(&self.config)?,
             };
             if !letters.has_untold().map_err(|error| Failure::sink(error, true))? {

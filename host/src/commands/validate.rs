@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::assemble;
-use crate::config::{Config, Instance, MysqlConfig, SnapshotConfig, SourceKind, TopicConfig};
+use crate::config::{Config, Instance, MysqlConfig, SinkConfig, SinkKind, SnapshotConfig, SourceKind, TopicConfig};
 use crate::document::{Faults, Text};
 use crate::failure::Outcome;
 use crate::output;
 use crate::pipeline::AMONG_CHANGES;
 use crate::rule::{Component, Description};
+use crate::sink::starrocks::http::Address;
 
 /// # Errors
 /// Exit code 2: faults of the configuration, which `--json` also answers with, or a component that does not load.
@@ -87,10 +88,21 @@ fn text_of(config: &Config, component: &Component) -> String {
     }
     line("limits", config.rule.limits.to_string());
     line("rejects", config.rule.on_reject.name().into());
-    line("sink", format!("SQLite file {}, table {}", config.sink.path.display(), config.sink.table));
-    let folder = folder(&config.sink.path);
-    if !folder.is_dir() {
-        line("", format!("  the folder {} is not there yet", folder.display()));
+    match &config.sink.kind {
+        SinkKind::Sqlite { path } => {
+            line("sink", format!("SQLite file {}, table {}", path.display(), config.sink.table));
+            let folder = folder(path);
+            if !folder.is_dir() {
+                line("", format!("  the folder {} is not there yet", folder.display()));
+            }
+        }
+        SinkKind::StarRocks(starrocks) => {
+            line("sink", format!("StarRocks table {}.{}", starrocks.database, config.sink.table));
+            line("", format!("  loads as {} through {}", starrocks.user, list(&starrocks.frontends)));
+            line("", format!("  reads at {}", list(&starrocks.mysql)));
+            let sequence = starrocks.sequence.as_ref().map_or(String::new(), |name| format!(", sequence in {name}"));
+            line("", format!("  a load every {:?} at the most{sequence}", starrocks.interval));
+        }
     }
     if let Some(address) = config.control {
         line("control", address.to_string());
@@ -168,9 +180,33 @@ fn json_of(config: &Config, component: &Component) -> serde_json::Value {
             },
             "on-reject": config.rule.on_reject.name(),
         },
-        "sink": { "kind": "sqlite", "path": config.sink.path.display().to_string(), "table": config.sink.table },
+        "sink": sink_json(&config.sink),
         "control": config.control.map(|address| address.to_string()),
     })
+}
+
+fn sink_json(sink: &SinkConfig) -> serde_json::Value {
+    match &sink.kind {
+        SinkKind::Sqlite { path } => {
+            json!({ "kind": "sqlite", "path": path.display().to_string(), "table": sink.table })
+        }
+        SinkKind::StarRocks(starrocks) => json!({
+            "kind": "starrocks",
+            "fe": starrocks.frontends.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "mysql": starrocks.mysql.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "database": starrocks.database,
+            "table": sink.table,
+            "user": starrocks.user,
+            "redirect-host": starrocks.redirect_host,
+            "sequence-column": starrocks.sequence,
+            "load-timeout_ms": starrocks.load_max.as_millis() as u64,
+            "interval_ms": starrocks.interval.as_millis() as u64,
+        }),
+    }
+}
+
+fn list(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// As it was typed, without a password that was typed into it.

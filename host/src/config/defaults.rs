@@ -19,6 +19,14 @@ pub const SNAPSHOT_READERS: usize = 2;
 pub const TOPIC_PARTITIONS: usize = 4;
 pub const TOPIC_COMPRESSION: &str = "lz4";
 pub const SINK_KIND: &str = "sqlite";
+pub const STARROCKS_USER: &str = "root";
+pub const STARROCKS_LOAD_MAX: Duration = Duration::from_secs(60);
+/// Each load is a version of every tablet, which have to be merged: some a second are as many as a small cluster bears.
+pub const STARROCKS_INTERVAL: Duration = Duration::from_millis(200);
+/// A load is waited for, and put off, no longer than this: a member of a group that stands still for five minutes is put out.
+pub const STARROCKS_WAIT_MAX: Duration = Duration::from_secs(90);
+/// With `sequence-column = true`.
+pub const SEQUENCE_COLUMN: &str = "change_sequence";
 pub const CONTROL_LISTEN: &str = "127.0.0.1:8787";
 
 pub const LIMITS: Limits = Limits {

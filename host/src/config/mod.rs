@@ -7,6 +7,7 @@
 pub mod defaults;
 mod sections;
 mod source;
+mod starrocks;
 mod substitute;
 mod topic;
 mod units;
@@ -20,6 +21,8 @@ use crate::document::{Faults, Text};
 use crate::envelope::{Forms, KeyedBy};
 use crate::failure::{Failure, Outcome};
 use crate::pipeline::OnReject;
+use crate::sink::starrocks::http::Address;
+use crate::sink::starrocks::load::Compression;
 use crate::source::{Start, Tls};
 
 #[derive(Clone, Debug)]
@@ -173,11 +176,65 @@ pub enum Instance {
     Fresh,
 }
 
-/// A table in an SQLite file.
+/// The history table, and where it is.
 #[derive(Clone, Debug)]
 pub struct SinkConfig {
-    pub path: PathBuf,
     pub table: String,
+    pub kind: SinkKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum SinkKind {
+    /// A file, made when it is not there.
+    Sqlite {
+        path: PathBuf,
+    },
+    StarRocks(StarRocksConfig),
+}
+
+/// A table in a StarRocks cluster, which `hindsight ddl` makes.
+#[derive(Clone, Debug)]
+pub struct StarRocksConfig {
+    /// Frontends over HTTP, tried in turn; never empty.
+    pub frontends: Vec<Address>,
+    /// Frontends over the MySQL protocol, tried in turn; never empty.
+    pub mysql: Vec<Address>,
+    pub database: String,
+    pub user: String,
+    pub password: String,
+    /// The host to go to where a frontend redirects to one that is not reached from here by its own name.
+    pub redirect_host: Option<String>,
+    pub compression: Compression,
+    /// The column that keeps which change wrote a row; none: the table has none.
+    pub sequence: Option<String>,
+    /// Until a load is committed.
+    pub load_max: Duration,
+    /// From one load of a lane to the next, at the least.
+    pub interval: Duration,
+}
+
+impl SinkConfig {
+    /// `history.db`, or `history at starrocks:9030`: for messages.
+    pub fn place(&self) -> String {
+        match &self.kind {
+            SinkKind::Sqlite { path } => path.display().to_string(),
+            SinkKind::StarRocks(StarRocksConfig { database, mysql, .. }) => format!("{database} at {}", mysql[0]),
+        }
+    }
+
+    /// The file of a history in SQLite.
+    ///
+    /// # Errors
+    /// Exit code 2: it is elsewhere, where `what` is done in another way.
+    pub fn sqlite(&self, what: &str, instead: &str) -> Outcome<&Path> {
+        match &self.kind {
+            SinkKind::Sqlite { path } => Ok(path),
+            SinkKind::StarRocks(_) => Err(Failure::usage(anyhow::anyhow!(
+                "{what} is for a history in SQLite, and this one is in StarRocks ({}): {instead}",
+                self.place()
+            ))),
+        }
+    }
 }
 
 impl Config {

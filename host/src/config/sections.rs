@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::{
-    ComponentPlace, Config, Instance, Limits, RuleConfig, SinkConfig, SourceConfig, SourceKind, defaults, source,
-    topic, units,
+    ComponentPlace, Config, Instance, Limits, RuleConfig, SinkConfig, SinkKind, SourceConfig, SourceKind, defaults,
+    source, starrocks, topic, units,
 };
-use crate::document::{Fault, Faults, Keys, Node, NodeValue, OneText, Table, Text};
+use crate::document::{Fault, Faults, Keys, Node, NodeValue, Table, Text};
 use crate::pipeline::{AMONG_CHANGES, OnReject};
 
 pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Option<Config> {
@@ -44,6 +44,12 @@ pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Op
             _ => None,
         },
     };
+    if let (None, Some(section), Some(SinkConfig { kind: SinkKind::StarRocks(_), .. })) =
+        (keys.table("topic"), keys.table("sink"), &sink)
+    {
+        let help = "add a [topic], or write kind = \"sqlite\" and path = \"history.db\"";
+        not_built(&mut keys, section.span.clone(), "a history in StarRocks without a topic", help);
+    }
     keys.end();
     let file = file.to_owned();
     let topic = match topic {
@@ -160,43 +166,14 @@ fn sink(mut keys: Keys<'_, '_>, folder: &Path) -> Option<SinkConfig> {
     let table = keys
         .require_text("table", "the history table, made when it is not there: table = \"item_asset_history\"")
         .and_then(|(text, node)| table_name(text, node, keys.faults));
-    let path = match kind {
-        Some(("starrocks", node)) => {
-            starrocks(&mut keys, node);
-            None
-        }
-        _ => keys.require_text("path", "the SQLite file, made when it is not there: path = \"history.db\""),
+    let kind = match kind {
+        Some(("starrocks", _)) => starrocks::read(&mut keys).map(SinkKind::StarRocks),
+        _ => keys
+            .require_text("path", "the SQLite file, made when it is not there: path = \"history.db\"")
+            .map(|(text, _)| SinkKind::Sqlite { path: folder.join(&text.value) }),
     };
     keys.end();
-    let path = path.map(|(text, _)| folder.join(&text.value));
-    kind_ok.then_some(SinkConfig { path: path?, table: table? })
-}
-
-/// Reads all keys of a StarRocks sink; there is nothing yet that could use them.
-fn starrocks(keys: &mut Keys<'_, '_>, kind: &Node) {
-    keys.require("fe", "fe = [\"http://127.0.0.1:8030\"]");
-    for (text, node) in keys.texts("fe", OneText::IsList).unwrap_or_default() {
-        if !text.value.starts_with("http://") && !text.value.starts_with("https://") {
-            let fault = Fault::new(node.span.clone(), "`fe` of [sink] is not an HTTP address")
-                .help("fe = [\"http://127.0.0.1:8030\"]");
-            keys.faults.push(fault);
-        }
-    }
-    keys.require_text("mysql", "mysql = \"127.0.0.1:9030\"");
-    keys.require_text("database", "the database of the history table");
-    keys.text("user");
-    keys.text("password");
-    if let Some(node) = keys.get("sequence-column")
-        && !matches!(node.value, NodeValue::Text(_) | NodeValue::Boolean(_))
-    {
-        keys.wrong_type::<()>("sequence-column", node, "a column's name or a boolean");
-    }
-    not_built(
-        keys,
-        kind.span.clone(),
-        "the StarRocks sink (kind = \"starrocks\")",
-        "write kind = \"sqlite\" and path = \"history.db\"",
-    );
+    kind_ok.then_some(SinkConfig { kind: kind?, table: table? })
 }
 
 /// None: the section is there and faulty.

@@ -118,7 +118,7 @@ pub enum Undecided {
 }
 
 /// Decides a sorted batch. `rejects_max`: so many changes may be set aside for the rule's sake; with
-/// [`OnReject::Stop`] none.
+/// [`OnReject::Stop`] none. `refuses`: what is refused of a decision is set aside as what the rule fails on.
 ///
 /// # Errors
 /// [`Undecided::TooMany`] as soon as it is more, or the rule cannot be called any further.
@@ -127,10 +127,11 @@ pub fn decide(
     sorted: Sorted<'_>,
     on_reject: OnReject,
     rejects_max: usize,
+    refuses: Refuses<'_>,
 ) -> Result<Decided, Undecided> {
     let Sorted { groups, aside, .. } = sorted;
     let rejects_max = if on_reject == OnReject::Stop { 0 } else { rejects_max };
-    let mut deciding = Deciding { rule, on_reject, rejects_max, decided: Decided::default() };
+    let mut deciding = Deciding { rule, on_reject, rejects_max, refuses, decided: Decided::default() };
     for aside in aside {
         deciding.set_aside(aside)?;
     }
@@ -140,16 +141,28 @@ pub fn decide(
     Ok(deciding.decided)
 }
 
+/// Why a decision cannot be written, though the rule has made it; none where it can.
+pub type Refuses<'r> = &'r dyn Fn(&Decision) -> Option<String>;
+
 struct Deciding<'r> {
     rule: &'r mut dyn Rule,
+    refuses: Refuses<'r>,
     on_reject: OnReject,
     rejects_max: usize,
     decided: Decided,
 }
 
 impl Deciding<'_> {
+    fn transform(&mut self, groups: &Groups<'_>) -> Result<Decision, RuleError> {
+        let decision = self.rule.transform(groups)?;
+        match (self.refuses)(&decision) {
+            Some(why) => Err(RuleError::Batch(why)),
+            None => Ok(decision),
+        }
+    }
+
     fn decide(&mut self, groups: &Groups<'_>) -> Result<(), Undecided> {
-        match self.rule.transform(groups) {
+        match self.transform(groups) {
             Ok(decision) if decision.rejects.is_empty() => {
                 self.take(decision);
                 Ok(())
@@ -197,7 +210,7 @@ impl Deciding<'_> {
         let (mut fits, mut fails) = (0, groups.entries.len());
         while fails - fits > 1 {
             let middle = fits + (fails - fits) / 2;
-            match self.rule.transform(&prefix(middle)) {
+            match self.transform(&prefix(middle)) {
                 Ok(_) => fits = middle,
                 Err(RuleError::Batch(shorter)) => (fails, reason) = (middle, shorter),
                 Err(error) => return Err(Undecided::Rule(error)),

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{Exchange, Exchanged, Pipeline, Status, Summary};
 use crate::event::{Batch, Position, TableSchema, shapes};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::history::HistorySchema;
+use crate::history::{DecidedBy, HistorySchema};
 use crate::ledger::{Reason, RuleVersion, Turn};
 use crate::rule::plan::TableUse;
 use crate::rule::{self, Plan, Rule};
@@ -93,6 +93,11 @@ impl Slot {
     pub fn deciding(&mut self) -> (&mut dyn Rule, &Plan, &RuleVersion) {
         let plan = self.plan.as_deref().expect("a batch with changes was configured for");
         (self.rule.as_mut(), plan, &self.version)
+    }
+
+    pub fn decided_by(&self) -> DecidedBy {
+        let replay_safe = self.plan.as_ref().is_some_and(|plan| plan.replay_safe);
+        DecidedBy { digest: self.version.digest.clone(), replay_safe }
     }
 
     pub fn status(&self, summary: &Summary, position: &Option<Position>, paused: bool) -> Status {

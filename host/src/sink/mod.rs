@@ -43,6 +43,16 @@ pub trait Sink: Send {
 
     /// Writes rows, checkpoint, turns, dead letters and what was met in one transaction: after an error nothing of the load is there.
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError>;
+
+    /// Why the table does not take these rows; none where it does. Asked after [`SinkError::Misfit`], to find the change.
+    fn misfit(&self, _upserts: &Rows, _deletes: &Rows) -> Option<String> {
+        None
+    }
+
+    /// Nothing comes for a while, or ever: what a next commit would say of the last one has to be said now.
+    async fn idle(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,4 +70,11 @@ pub enum SinkError {
     /// The load was not applied: exit code 1.
     #[error("{0}")]
     Stop(String),
+    /// A value does not fit its column, and nothing was written: the caller finds the change by [`Sink::misfit`], sets it aside, and
+    /// commits the rest.
+    #[error("{0}")]
+    Misfit(String),
+    /// The server does not take one of the rows, without saying which; nothing was written: the caller commits the batch in parts.
+    #[error("{0}")]
+    Rejected(String),
 }

@@ -80,6 +80,9 @@ pub fn is_ours(name: &str) -> bool {
     OURS.binary_search(&name).is_ok() || name == "message.send.max.retries"
 }
 
+/// librdkafka's own default.
+const POLL_MAX: Duration = Duration::from_secs(300);
+
 /// What all partitions' queues hold together, and one at the least and at the most.
 const QUEUED_KIB: u32 = 16 << 10;
 const QUEUED_KIB_OF_ONE: (u32, u32) = (512, 4 << 10);
@@ -146,6 +149,12 @@ impl TopicSettings {
     }
 
     /// Reads partitions that it is told, and commits nothing.
+    /// How long a member may not poll until it is put out of its group.
+    pub(super) fn poll_max(&self) -> Duration {
+        let set = self.librdkafka.iter().find(|(name, _)| name == "max.poll.interval.ms");
+        set.and_then(|(_, ms)| ms.parse().ok()).map_or(POLL_MAX, Duration::from_millis)
+    }
+
     pub(super) fn reader(&self, isolation: Isolation) -> ClientConfig {
         let mut config = self.base();
         config

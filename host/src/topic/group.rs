@@ -1,10 +1,11 @@
 //! A member of the pipeline's consumer group: a lane for each partition that it is assigned.
 //!
-//! One thread polls, for what concerns the group; a partition's messages wait in its inbox until its lane takes them. Offsets
-//! are kept where the history is; what is committed to Kafka is for who looks at the group's lag.
+//! One thread polls, for what concerns the group; a partition's messages wait in its inbox until its lane takes them. Where
+//! offsets are kept with the history, what is committed to Kafka is for who looks at the group's lag; else it is all that there is.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,31 +21,56 @@ use tracing::{debug, info, warn};
 use super::client::{Told, TopicSettings};
 use super::inbox::Inbox;
 use super::lane::{Lane, Last, Messages, Of, Reached};
+use super::offsets::{By, Offsets, REQUESTS_MAX, Request, Writing};
 use super::schemas::{Order, Schemas};
 use super::{TopicError, admin, foreign};
 use crate::civil::Zone;
+use crate::crash;
 use crate::envelope::read::{Foreign, ForeignSettings, Payloads, Reader};
 use crate::event::{EntityKey, Position};
 
-/// How long a poll waits for an event before the lanes are looked at.
+/// Between two polls.
 const POLL: Duration = Duration::from_millis(20);
+
+/// The same while lanes end.
+const POLL_ENDING: Duration = Duration::from_millis(2);
 
 /// How often offsets are said to the group.
 const SAY_OFFSETS: Duration = Duration::from_secs(1);
 
-/// What partitions are taken to, and where it keeps their positions. All calls come from the polling thread and may block.
+/// Where a partition goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Begin {
+    /// None: at its beginning.
+    pub at: Option<Position>,
+    /// Its first batch has to end here.
+    pub redo_to: Option<Position>,
+}
+
+/// Where the positions of partitions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// With the history: Kafka is told of them.
+    Elsewhere,
+    /// In the group's offsets, and nowhere else.
+    Offsets,
+}
+
+/// What partitions are taken to, and where it keeps their positions. Calls come from the polling thread and may block, where
+/// nothing else is said.
 pub trait Lanes: Send + Sync {
-    /// A partition is assigned: where it goes on; none at its beginning.
+    /// A partition is assigned, and its offset in the group: where it goes on.
     ///
     /// # Errors
     /// It cannot be taken: the whole member ends.
-    fn begin(&self, partition: u32) -> Result<Option<Position>, TopicError>;
+    fn begin(&self, offsets: Offsets) -> Result<Begin, TopicError>;
 
     /// Takes its messages from now on.
     fn run(&self, partition: u32, lane: Lane);
 
-    /// No partition has messages any more: returns when nothing of any is written any more.
-    fn end(&self, how: Ending);
+    /// No partition has messages any more: returns when nothing of any is written any more. One that takes longer than this is
+    /// ended where it is. Called by another thread, beside the polling one.
+    fn end(&self, how: Ending, within: Duration);
 
     /// Whether a lane was kept from writing since this was asked last: its partition is, or was, another member's.
     fn was_fenced(&self) -> bool;
@@ -76,6 +102,7 @@ pub struct LaneSettings {
     pub to_end: bool,
     /// What is known of a topic that others write.
     pub foreign: Option<ForeignSettings>,
+    pub keeps: Keeps,
     /// By which columns the rule tells entities: a topic of several partitions has to be keyed by them.
     pub entity_key: EntityKey,
 }
@@ -103,6 +130,7 @@ impl Group {
             Some(foreign) => foreign::see_to(settings, foreign).await?,
         };
         let to_end = lane_settings.to_end;
+        let (requests, asked) = sync_channel(REQUESTS_MAX);
         let assigned = Arc::new(Assigned {
             told: Told::default(),
             topic: settings.name.as_str().into(),
@@ -113,6 +141,9 @@ impl Group {
             inboxes: Mutex::default(),
             failed: Mutex::default(),
             has_lanes: AtomicBool::new(false),
+            requests,
+            writing: Writing::of(asked),
+            end_max: settings.poll_max() / 3,
         });
         let mut member = Member::join(settings, &assigned)?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -122,7 +153,7 @@ impl Group {
                 let polled = poll(&settings, &member, &stopped);
                 // Its lanes end before it leaves the group.
                 let is_through = matches!(polled, Ok(Polled::Ended)) && to_end && !stopped.load(Ordering::Relaxed);
-                assigned.end_all(if is_through { Ending::Through } else { Ending::Now });
+                assigned.end_all(&member, if is_through { Ending::Through } else { Ending::Now });
                 drop(member);
                 match polled {
                     Ok(Polled::Ended) => break Ok(()),
@@ -185,7 +216,7 @@ fn poll(settings: &TopicSettings, consumer: &Consumer, stop: &AtomicBool) -> Res
     let context = &*consumer.context().assigned;
     let mut said = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        match consumer.poll(POLL) {
+        match consumer.poll(Duration::ZERO) {
             Some(Ok(message)) => {
                 let (partition, offset) = (message.partition(), message.offset());
                 return Err(TopicError::Stop(format!(
@@ -206,7 +237,9 @@ fn poll(settings: &TopicSettings, consumer: &Consumer, stop: &AtomicBool) -> Res
         if context.lanes.was_fenced() {
             return Ok(Polled::Fenced);
         }
-        if said.elapsed() > SAY_OFFSETS {
+        // Here it waits: what lanes ask for is not to wait for a poll.
+        context.writing.serve(consumer, &context.topic, POLL);
+        if said.elapsed() > SAY_OFFSETS && context.settings.keeps == Keeps::Elsewhere {
             say_offsets(consumer);
             said = Instant::now();
         }
@@ -273,6 +306,10 @@ struct Assigned {
     failed: Mutex<Option<TopicError>>,
     /// Lanes have begun, and were not ended from here.
     has_lanes: AtomicBool,
+    requests: SyncSender<Request>,
+    writing: Writing,
+    /// How long lanes may take to end: a third of what a rebalance waits for this member.
+    end_max: Duration,
 }
 
 impl Assigned {
@@ -287,12 +324,18 @@ impl Assigned {
     /// Begins lanes, and says where each goes on.
     fn assign(&self, consumer: &Arc<Consumer>, list: &mut TopicPartitionList) -> Result<(), TopicError> {
         // The protocol is an eager one: whatever was assigned before is not any more, also where nobody said so.
-        self.end_all(Ending::Now);
+        self.end_all(consumer, Ending::Now);
         let partitions: Vec<u32> = list.elements().iter().map(|element| element.partition() as u32).collect();
         for partition in partitions {
-            let start = self.lanes.begin(partition)?;
-            let LaneSettings { zone, batch_changes_max, batch_bytes_max, foreign, entity_key, to_end } =
+            let by = By::Member { consumer: Arc::downgrade(consumer), requests: self.requests.clone() };
+            let (topic, partitions) = (self.topic.to_string(), self.partitions);
+            let Begin { at: start, redo_to } = self.lanes.begin(Offsets { topic, partition, partitions, by })?;
+            let LaneSettings { zone, batch_changes_max, batch_bytes_max, foreign, entity_key, to_end, keeps } =
                 self.settings.clone();
+            let redo_to = match redo_to {
+                Some(Position(text)) => Some(text.parse::<Reached>().map_err(TopicError::Stop)?.offset),
+                None => None,
+            };
             let reached = match &start {
                 Some(Position(text)) => text.parse::<Reached>().map_err(TopicError::Stop)?,
                 None if foreign.is_some() => Reached { offset: 0, last: Last::From(None) },
@@ -314,6 +357,9 @@ impl Assigned {
                 batch_changes_max,
                 batch_bytes_max,
                 to_end,
+                partitions: self.partitions,
+                accounts: keeps == Keeps::Offsets,
+                redo_to,
             };
             // Before it is assigned: so none of its messages goes elsewhere.
             let queue = consumer.split_partition_queue(&self.topic, partition as i32);
@@ -333,10 +379,18 @@ impl Assigned {
         Ok(())
     }
 
-    fn end_all(&self, how: Ending) {
+    /// What lanes that end still ask for is done meanwhile.
+    fn end_all(&self, consumer: &Consumer, how: Ending) {
         self.inboxes().drain().for_each(|(_, inbox)| inbox.close());
         self.has_lanes.store(false, Ordering::Relaxed);
-        self.lanes.end(how);
+        crash::point("group.ending");
+        thread::scope(|scope| {
+            let ending = scope.spawn(|| self.lanes.end(how, self.end_max));
+            while !ending.is_finished() {
+                self.writing.serve(consumer, &self.topic, POLL_ENDING);
+            }
+        });
+        crash::point("group.ended");
     }
 
     /// Messages that are not done. Offsets of marks that end transactions are counted as messages as long as a lane is not at
@@ -401,7 +455,7 @@ impl ConsumerContext for Member {
             _ => {
                 let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
                 info!(topic = &*self.assigned.topic, ?partitions, "partitions are given away");
-                self.assigned.end_all(Ending::Now);
+                self.assigned.end_all(consumer, Ending::Now);
                 consumer.unassign()
             }
         };

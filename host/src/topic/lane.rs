@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::inbox::{Held, Inbox, Message, Taken};
 use super::schemas::{Order, Schemas};
 use super::sequence::{SEQUENCE_HEADER, Sequence};
 use crate::envelope::read::{Foreign, Look, Origin, Payloads, Place, ReadError, Reader, Record};
-use crate::event::{Batch, Position, Transaction};
+use crate::event::{Batch, Cut, Cuts, Position, Records, Transaction};
 use crate::source::{Source, SourceError};
 
 /// How far a partition is.
@@ -100,6 +100,12 @@ pub(super) struct Of {
     pub batch_bytes_max: usize,
     /// Whether it ends where its partition does.
     pub to_end: bool,
+    /// Of the topic.
+    pub partitions: u32,
+    /// Whether batches say what they were made of, and where they can be cut.
+    pub accounts: bool,
+    /// The first batch ends before this offset, whatever its size.
+    pub redo_to: Option<u64>,
 }
 
 /// A partition's messages as batches. It ends when its inbox is closed.
@@ -113,6 +119,7 @@ pub struct Lane {
     failed: Option<SourceError>,
     has_ended: bool,
     log: Arc<str>,
+    account: Account,
 }
 
 /// Why no more messages are taken for now.
@@ -121,13 +128,15 @@ enum Stopped {
     Full,
     /// The next message has another schema.
     Turn(Held),
+    /// The next message is not of the batch that comes again.
+    Beyond(Held),
     Failed(SourceError),
 }
 
 impl Lane {
     pub(super) fn new(of: Of, reached: Reached, inbox: Arc<Inbox>) -> Self {
         let log = format!("topic {}, partition {}, offset", of.topic, of.partition).into();
-        Lane { of, inbox, reached, held: None, failed: None, has_ended: false, log }
+        Lane { of, inbox, reached, held: None, failed: None, has_ended: false, log, account: Account::default() }
     }
 
     /// What is kept of this message once it is taken; none of a repeat by its number. A gap before it is an error.
@@ -170,7 +179,13 @@ impl Source for Lane {
             Err(error) if batch.is_some() => self.failed = Some(error),
             Err(error) => return Err(error),
         }
-        let batch = batch.unwrap_or_else(|| self.of.reader.batch());
+        let mut batch = batch.unwrap_or_else(|| self.of.reader.batch());
+        if self.of.accounts {
+            let account = std::mem::take(&mut self.account);
+            batch.records = Some(account.last().records);
+            batch.cuts = Some(Arc::new(account));
+        }
+        self.of.redo_to = None;
         Ok(Some((batch, Position(self.reached.to_string()))))
     }
 }
@@ -193,14 +208,25 @@ impl Lane {
             match inbox.each(|message| self.taken(&Message::of(message), batch)) {
                 Taken::Made(Stopped::Full) => return Ok(true),
                 Taken::Made(Stopped::Failed(error)) => return Err(error),
+                Taken::Made(Stopped::Beyond(held)) => {
+                    self.held = Some(held);
+                    return Ok(true);
+                }
                 Taken::Made(Stopped::Turn(held)) => {
                     self.held = Some(held);
                     if batch.as_ref().is_some_and(|batch| !batch.changes.is_empty()) {
                         return Ok(true);
                     }
                     *batch = None;
+                    self.account = Account::default();
                 }
                 Taken::Closed => self.has_ended = true,
+                // What is missing of it may be on its way to this replica.
+                Taken::End if self.of.redo_to.is_some() => {
+                    let Of { topic, partition, redo_to, .. } = &self.of;
+                    warn!(topic = &**topic, partition, ?redo_to, "the messages of the last load are waited for");
+                    inbox.arrived().await;
+                }
                 Taken::End if self.of.to_end => self.has_ended = true,
                 Taken::End | Taken::Nothing if batch.is_some() => return Ok(true),
                 Taken::End | Taken::Nothing => inbox.arrived().await,
@@ -211,6 +237,9 @@ impl Lane {
     /// Takes a message into the batch, where it goes in.
     fn taken(&mut self, message: &Message<'_>, batch: &mut Option<Batch>) -> Option<Stopped> {
         let mut take = || {
+            if self.of.redo_to.is_some_and(|to| message.offset >= to) {
+                return Ok(Some(Stopped::Beyond(message.held())));
+            }
             let placed = self.place(message)?;
             if !placed.envelope.is_empty() && !self.of.reader.has_turned_to(schema_of(message, &placed)) {
                 return Ok(Some(Stopped::Turn(message.held())));
@@ -222,6 +251,9 @@ impl Lane {
     }
 
     fn is_full(&self, batch: &Batch) -> bool {
+        if let Some(to) = self.of.redo_to {
+            return self.reached.offset >= to;
+        }
         batch.changes.len() >= self.of.batch_changes_max || batch.size_bytes() >= self.of.batch_bytes_max
     }
 
@@ -288,8 +320,67 @@ impl Lane {
             self.reached.last = last;
         }
         self.reached.offset = message.offset + 1;
+        if self.of.accounts {
+            let sequence = self.sequence();
+            self.account.add(message, batch.changes.len(), &self.reached, sequence);
+        }
         Ok(())
     }
+
+    /// Of what was taken last, in a sequence column. A number of ours is another for each message of the topic; an offset is the
+    /// partition's own.
+    fn sequence(&self) -> u64 {
+        match self.reached.last {
+            Last::Numbered { epoch, number } => epoch << 48 | number,
+            Last::From(_) => self.reached.offset * u64::from(self.of.partitions) + u64::from(self.of.partition),
+        }
+    }
+}
+
+/// What a batch was made of, message by message.
+#[derive(Debug, Default)]
+struct Account(Vec<(usize, Records, Reached)>);
+
+impl Account {
+    fn add(&mut self, message: &Message<'_>, n_changes: usize, reached: &Reached, sequence: u64) {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&message.offset.to_le_bytes());
+        for part in [message.key, message.value] {
+            // Nothing is another thing than an empty text.
+            hasher.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
+            hasher.update(part.unwrap_or_default());
+        }
+        let Records { count, sum, .. } = self.last().records;
+        let sum = sum.wrapping_add(hasher.finalize().into());
+        self.0.push((n_changes, Records { count: count + 1, sum, sequence }, reached.clone()));
+    }
+
+    fn last(&self) -> Cut {
+        self.at(self.0.len())
+    }
+}
+
+impl Cuts for Account {
+    fn n_records(&self) -> usize {
+        self.0.len()
+    }
+
+    fn at(&self, record: usize) -> Cut {
+        match record.checked_sub(1).and_then(|before| self.0.get(before)) {
+            None => Cut { n_changes: 0, records: Records::default(), position: Position(String::new()) },
+            Some((n_changes, records, reached)) => {
+                Cut { n_changes: *n_changes, records: *records, position: Position(reached.to_string()) }
+            }
+        }
+    }
+}
+
+/// The offset that a lane's position goes on at.
+///
+/// # Errors
+/// It is no position of a lane.
+pub fn offset_of(position: &Position) -> Result<u64, String> {
+    Ok(position.0.parse::<Reached>()?.offset)
 }
 
 fn schema_of<'a>(message: &Message<'a>, placed: &'a Placed) -> &'a str {

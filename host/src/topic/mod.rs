@@ -22,6 +22,7 @@ mod inbox;
 mod lane;
 mod letters;
 mod log;
+mod offsets;
 mod partition;
 mod producer;
 mod rewind;
@@ -32,10 +33,12 @@ mod tail;
 mod writer;
 
 pub use client::{TopicSettings, is_ours};
-pub use group::{Ending, Group, LaneSettings, Lanes};
+pub use group::{Begin, Ending, Group, Keeps, LaneSettings, Lanes};
 pub use lane::Lane;
+pub use lane::offset_of;
 pub use letters::LetterLog;
 pub use log::TopicLog;
+pub use offsets::{Committed, NotKept, Offsets};
 pub use rewind::{Target, To, targets};
 pub use survey::{Finding, State, survey};
 

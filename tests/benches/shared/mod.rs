@@ -12,11 +12,11 @@ use counting::Counting;
 use hindsight::assemble;
 use hindsight::config::Config;
 use hindsight::event::Position;
-use hindsight::pipeline::{self, Opening, Pipeline, Rejects, Switches};
+use hindsight::pipeline::{self, Opening, Pipeline, Reading, Rejects, Switches};
 use hindsight::rule::WasmRule;
 use hindsight::source::Source;
 use hindsight::source::mysql::End;
-use hindsight::topic::{Ending, Group, Lane, Lanes, TopicError};
+use hindsight::topic::{Begin, Ending, Group, Lane, Lanes, Offsets, TopicError};
 use hindsight_tests::kafka::Client;
 use hindsight_tests::live::Running;
 use hindsight_tests::measured::{own_cpu, process_cpu, rss_kib};
@@ -168,8 +168,8 @@ struct Counted {
 }
 
 impl Lanes for Counted {
-    fn begin(&self, _: u32) -> Result<Option<Position>, TopicError> {
-        Ok(None)
+    fn begin(&self, _: Offsets) -> Result<Begin, TopicError> {
+        Ok(Begin::default())
     }
 
     fn run(&self, partition: u32, mut lane: Lane) {
@@ -189,7 +189,7 @@ impl Lanes for Counted {
         self.lanes.lock().expect("nothing panics with it").insert(partition, task);
     }
 
-    fn end(&self, _: Ending) {
+    fn end(&self, _: Ending, _: Duration) {
         let lanes = std::mem::take(&mut *self.lanes.lock().expect("nothing panics with it"));
         for task in lanes.into_values() {
             let n = self.runtime.block_on(task).expect("a lane");
@@ -214,7 +214,13 @@ async fn decide(config: &Config, lane: Lane) -> u64 {
     let configured = version.digest.clone();
     let (rule, tables) = (Box::new(rule), String::new());
     let opening = Opening { rule, version, previous: None, configured, turn: None, tables, cut_by: None };
-    let pipeline = Pipeline { source: "bench".into(), start: None, rejects: Rejects::default(), repeat_batch: None };
+    let pipeline = Pipeline {
+        source: "bench".into(),
+        start: None,
+        rejects: Rejects::default(),
+        reading: Reading::Ahead,
+        repeat_batch: None,
+    };
     let (_stop, stop) = watch::channel(false);
     let (_paused, paused) = watch::channel(false);
     let (_exchange, exchanges) = mpsc::channel(1);

@@ -269,7 +269,7 @@ async fn the_ledger_moves_with_the_checkpoint<H: Home>(mut session: Session<H>) 
     {
         let load = Load { turns, ..load(&session.history, &[], &[], &number.to_string()) };
         session.sink().await.commit(&load).await.expect("commit");
-        let Standing { checkpoint, ledger } = session.standing().await;
+        let Standing { checkpoint, ledger, .. } = session.standing().await;
         assert_eq!(checkpoint.expect("a checkpoint").position.0, number.to_string());
         assert_eq!((ledger.active.as_ref(), ledger.previous.as_ref()), (Some(active), previous), "after {number}");
         assert_eq!(ledger.configured.as_deref(), Some("a digest"));

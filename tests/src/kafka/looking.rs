@@ -1,5 +1,6 @@
 //! A quick look at a topic while a test runs, by a client library: what is judged in the end is read by Kafka's own programs.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -99,6 +100,24 @@ impl Client {
             }
             from = (from - 512).max(low);
         }
+    }
+
+    /// What a group keeps of each partition that it keeps anything of: the offset, and the text beside it.
+    #[track_caller]
+    pub fn group_offsets(&self, group: &str, topic: &str, partitions: u32) -> BTreeMap<u32, (u64, String)> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address()).set("group.id", group);
+        let consumer: BaseConsumer = config.create().expect("make a consumer");
+        let mut list = TopicPartitionList::new();
+        (0..partitions).for_each(|partition| _ = list.add_partition(topic, partition as i32));
+        let found = consumer.committed_offsets(list, ANSWER_MAX).expect("the group's offsets");
+        let kept = found.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => {
+                Some((element.partition() as u32, (offset as u64, element.metadata().to_owned())))
+            }
+            _ => None,
+        });
+        kept.collect()
     }
 
     /// Offsets that a topic's partitions have used, committed or not; 0 where there is no such topic.

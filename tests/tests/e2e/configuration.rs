@@ -94,8 +94,31 @@ fn parts_that_are_not_built_yet_are_refused_by_name() {
     let starrocks = "[sink]\nkind = \"starrocks\"\nfe = [\"http://h:8030\"]\nmysql = \"h:9030\"\ndatabase = \"d\"";
     refused(
         ("[sink]\npath = \"history.db\"", starrocks),
-        &["the StarRocks sink (kind = \"starrocks\") is not built yet", "kind = \"sqlite\""],
+        &["a history in StarRocks without a topic is not built yet", "kind = \"sqlite\""],
     );
+}
+
+#[test]
+fn what_is_said_of_starrocks_is_checked() {
+    let with = |fe: &str, more: &str| {
+        format!("[topic]\nbrokers = \"h:1\"\nname = \"c\"\n[sink]\nkind = \"starrocks\"\nfe = {fe}\n{more}")
+    };
+    let whole = "mysql = \"h:9030\"\ndatabase = \"d\"\n";
+    for (fe, more, wanted) in [
+        ("[]", whole.to_owned(), "`fe` of [sink] is empty"),
+        ("\"https://h:8030\"", whole.to_owned(), "`fe` of [sink] cannot be \"https://h:8030\""),
+        ("\"http://h\"", whole.to_owned(), "fe = [\"http://127.0.0.1:8030\"]"),
+        ("\"http://h:8030\"", "mysql = \"h\"\ndatabase = \"d\"".into(), "`mysql` of [sink] cannot be \"h\""),
+        ("\"http://h:8030\"", "mysql = \"h:1\"".into(), "`database` is missing in [sink]"),
+        ("\"http://h:8030\"", "mysql = \"h:1\"\ndatabase = \"a-b\"".into(), "`database` of [sink] cannot be \"a-b\""),
+        ("\"http://h:8030\"", format!("{whole}sequence-column = 7"), "a column's name or a boolean"),
+        ("\"http://h:8030\"", format!("{whole}interval = \"5min\""), "it lies between 0ns and 90s"),
+        ("\"http://h:8030\"", format!("{whole}load-timeout = \"10ms\""), "`load-timeout` of [sink] cannot be \"10ms\""),
+        ("\"http://h:8030\"", format!("{whole}compression = \"gzip\""), "`compression`"),
+        ("\"http://h:8030\"", format!("{whole}pasword = \"x\""), "did you mean `password`?"),
+    ] {
+        refused(("[sink]\npath = \"history.db\"", &with(fe, &more)), &[wanted]);
+    }
 }
 
 #[test]

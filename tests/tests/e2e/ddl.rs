@@ -40,9 +40,13 @@ fn the_statement_follows_the_source_and_starrocks_takes_it() {
         assert!(answer.out.contains(column), "{column} is not in {}", answer.out);
     }
     let cluster = StandIn::start(Settings { database: Some("history".into()), ..Settings::default() }).expect("start");
-    let statement =
-        answer.out.trim_end().trim_end_matches(';').replacen("CREATE TABLE `", "CREATE TABLE `history`.`", 1);
-    cluster.sql(&statement).expect("the stand-in takes it");
+    let statements: Vec<&str> = answer.out.trim_end().trim_end_matches(';').split(";\n").collect();
+    assert_eq!(statements.len(), 2, "the history and what is set aside: {}", answer.out);
+    for statement in statements {
+        cluster
+            .sql(&statement.replacen("CREATE TABLE `", "CREATE TABLE `history`.`", 1))
+            .expect("the stand-in takes it");
+    }
 
     let answer = with("photo");
     assert_eq!(answer.exit, Some(2), "{}", answer.out);

@@ -18,6 +18,7 @@ mod operations;
 mod refusals;
 mod restarts;
 mod snapshot;
+mod starrocks;
 mod statements;
 mod swaps;
 mod tables;

@@ -9,7 +9,7 @@ use hindsight::event::{Position, TableSchema};
 use hindsight::failure::Failure;
 use hindsight::groups::{Groups, Moved};
 use hindsight::ledger::{Reason, RuleVersion};
-use hindsight::pipeline::{self, OnReject, Opening, Pipeline, Rejects, Summary, Switches};
+use hindsight::pipeline::{self, OnReject, Opening, Pipeline, Reading, Rejects, Summary, Switches};
 use hindsight::rows::{Rows, Value};
 use hindsight::rule::{Component, Decision, Plan, Rule, RuleError, WasmRule};
 use hindsight::sink::{Memory, Sink};
@@ -78,7 +78,8 @@ fn run(log: &Log, edges: &[usize], on_reject: OnReject, max: usize) -> (Memory, 
         cut_by: None,
     };
     let rejects = Rejects { on_reject, max, pipeline: "a".into(), zone: Zone::UTC };
-    let pipeline = Pipeline { source: "a script".into(), start: None, rejects, repeat_batch: None };
+    let pipeline =
+        Pipeline { source: "a script".into(), start: None, rejects, reading: Reading::Ahead, repeat_batch: None };
     let (_stop, stop) = watch::channel(false);
     let (_paused, paused) = watch::channel(false);
     let (_exchanges, exchanges) = mpsc::channel(1);

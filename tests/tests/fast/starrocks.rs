@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use hindsight::history::HistorySchema;
 use hindsight::rows::{Rows, Value};
+use hindsight::sink::starrocks::cluster::{Cluster, Door};
 use hindsight::sink::starrocks::ddl::{self, TableOptions};
 use hindsight::sink::starrocks::http::{Access, Address};
 use hindsight::sink::starrocks::load::{Compression, Loader, Target};
 use hindsight::sink::starrocks::rows::RowWriter;
-use hindsight::sink::starrocks::sql::{Login, Session};
 use hindsight_tests::reference::history;
 use hyper::body::Bytes;
 use starrocks_stand_in::{Settings, StandIn};
@@ -63,19 +63,19 @@ fn target(cluster: &StandIn, table: &str) -> Target {
     }
 }
 
-async fn session(cluster: &StandIn) -> Session {
-    let at = address(cluster.ports().mysql[0]);
-    let login = Login { at, user: "loader".into(), password: PASSWORD.into(), database: DATABASE.into() };
-    Session::open(&login).await.expect("log in")
+fn door(cluster: &StandIn) -> Cluster {
+    let at = vec![address(cluster.ports().mysql[0])];
+    let (user, password, database) = ("loader".into(), PASSWORD.into(), DATABASE.into());
+    Cluster::new(Door { at, user, password, database, redirect_host: None })
 }
 
 /// The body of a load of these rows into a table.
-async fn body(session: &mut Session, table: &str, history: &HistorySchema, rows: &Rows) -> Bytes {
-    let (columns, key) = session.table(table).await.expect("look at the table").expect("it is there");
+async fn body(door: &mut Cluster, table: &str, history: &HistorySchema, rows: &Rows) -> Bytes {
+    let (columns, key) = door.table(table).await.expect("look at the table").expect("it is there");
     let columns = ddl::compare(history, &columns, &key, None).expect("it is as the rule writes it");
     let mut body = Vec::new();
     let writer = RowWriter::new(history, &columns, None);
-    writer.write(&mut body, &Rows::new(history.primary_key.len()), rows, &[]).expect("every value fits");
+    writer.write(&mut body, &Rows::new(history.primary_key.len()), rows, 0).expect("every value fits");
     body.into()
 }
 

@@ -100,10 +100,11 @@ fn replay_chain(
         let sorted = deciding::sort(&batch, &plan, &Quarantine::default(), on_reject);
         let mut sorted = sorted.map_err(|text| Failure::run(anyhow!(text)))?;
         sorted.groups.history = letters.entity_rows(&sorted.groups.keys, plan.scope).map_err(sink)?;
-        let decided = deciding::decide(rule, sorted, on_reject, usize::MAX).map_err(|undecided| match undecided {
-            Undecided::Rule(error) => Failure::rule(error, true),
-            Undecided::TooMany(_) => unreachable!("as many as there are may be rejected"),
-        })?;
+        let decided =
+            deciding::decide(rule, sorted, on_reject, usize::MAX, &|_| None).map_err(|undecided| match undecided {
+                Undecided::Rule(error) => Failure::rule(error, true),
+                Undecided::TooMany(_) => unreachable!("as many as there are may be rejected"),
+            })?;
         let Decided { upserts, deletes, aside, .. } = decided;
         let goes =
             |change: usize| on_reject == OnReject::Skip || aside.iter().all(|aside| aside.change as usize != change);

@@ -3,6 +3,7 @@
 //! Nothing is changed, but for a file that is made in the history's folder and removed at once, to see that it can be.
 
 mod report;
+mod starrocks;
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -14,7 +15,7 @@ use anyhow::anyhow;
 
 use crate::assemble;
 use crate::commands::explain;
-use crate::config::{Config, SnapshotConfig, SourceKind};
+use crate::config::{Config, SinkKind, SnapshotConfig, SourceKind};
 use crate::control::{Client, Unanswered};
 use crate::event::Position;
 use crate::failure::{Failure, Outcome};
@@ -35,7 +36,10 @@ const CONTROL_MAX: Duration = Duration::from_secs(2);
 /// Exit code 2: the configuration. Exit code 3: something is red.
 pub async fn doctor(path: &Path, json: bool) -> Outcome<()> {
     let config = Config::load(path)?;
-    let (sink, Standing { checkpoint, ledger }) = sink(&config);
+    let (sink, Standing { checkpoint, ledger, .. }) = match &config.sink.kind {
+        SinkKind::Sqlite { path } => sink(&config, path),
+        SinkKind::StarRocks(starrocks) => (starrocks::look(&config, starrocks).await, Standing::default()),
+    };
     let mut areas = source(&config, checkpoint.map(|checkpoint| checkpoint.position)).await?;
     if let Some(topic) = &config.topic {
         let is_foreign = matches!(config.source.kind, SourceKind::Topic { .. });
@@ -149,8 +153,7 @@ fn rule(config: &Config, ledger: &Ledger) -> Area {
 }
 
 /// The history's file, and how far it is where that is of this source.
-fn sink(config: &Config) -> (Area, Standing) {
-    let path = &config.sink.path;
+fn sink(config: &Config, path: &Path) -> (Area, Standing) {
     let shown = path.display().to_string();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut lines = vec![match writable(folder) {

@@ -121,7 +121,7 @@ impl Sqlite {
 impl Sink for Sqlite {
     async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
         let ledger = ledger::read(&self.connection, &self.state.pipeline, &self.path)?;
-        Ok(Standing { checkpoint: self.state.checkpoint.clone(), ledger })
+        Ok(Standing { checkpoint: self.state.checkpoint.clone(), ledger, redo_to: None })
     }
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use hyper::body::Bytes;
 use tracing::{debug, warn};
 
+use super::cluster::Waiting;
 use super::load::Loader;
 use super::reply::{LabelState, Rejection, Reply};
+use crate::crash;
 
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum Outcome {
     Applied,
     /// Nothing of it is there, and never will be: another label may be tried.
     NotApplied(String),
+    /// The same, because the server has too much to do.
+    NotNow(String),
     /// The same, because of its rows.
     Rejected(Rejection),
     /// The leader does not know the label: it never led to anything, or it did and was forgotten since.
@@ -37,10 +41,15 @@ impl Loader {
     /// Sends rows under a label that was begun, once, and commits them.
     pub async fn send(&self, label: &str, rows: Bytes) -> Outcome {
         let refused = match self.load(label, rows).await {
-            Reply::Done => match self.commit(label).await {
-                Reply::Done => return Outcome::Applied,
-                refused => refused,
-            },
+            Reply::Done => {
+                crash::point("starrocks.loaded");
+                let committed = self.commit(label).await;
+                crash::point("starrocks.committed");
+                match committed {
+                    Reply::Done => return Outcome::Applied,
+                    refused => refused,
+                }
+            }
             refused => refused,
         };
         debug!(label, ?refused, "a load was not plainly done");
@@ -48,8 +57,20 @@ impl Loader {
             (Outcome::NotApplied(_), Reply::Rejected(rejection)) => Outcome::Rejected(rejection),
             (Outcome::NotApplied(_), Reply::Stop(why)) => Outcome::Stop(why),
             // Why the server has ended it says less than why it was refused.
-            (Outcome::NotApplied(_), Reply::Ask(why) | Reply::NotNow(why)) => Outcome::NotApplied(why),
+            (Outcome::NotApplied(_), Reply::Ask(why)) => Outcome::NotApplied(why),
+            (Outcome::NotApplied(_), Reply::NotNow(why)) => Outcome::NotNow(why),
             (outcome, _) => outcome,
+        }
+    }
+
+    /// What the leader says of a label, once it says something.
+    pub async fn known_state(&self, label: &str) -> LabelState {
+        let mut waiting = Waiting::new();
+        loop {
+            match self.state(label).await {
+                LabelState::Unanswered(why) => waiting.again(|| format!("label {label} is asked for: {why}")).await,
+                state => return state,
+            }
         }
     }
 

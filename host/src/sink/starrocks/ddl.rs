@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::columns::{ColumnType, NoType};
 use super::rows::TableColumn;
-use crate::history::HistorySchema;
+use crate::history::{HistoryColumn, HistorySchema};
 
 /// What a table is made with, beside its columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +114,18 @@ pub fn compare(
         differences.push(format!("the primary key is {there}, and the rule's is ({})", wanted.join(", ")));
     }
     if differences.is_empty() { Ok(found) } else { Err(differences) }
+}
+
+/// The texts whose column may be too short for them, of columns that [`compare`] has found.
+pub fn narrow(history: &HistorySchema, found: &[TableColumn]) -> Vec<String> {
+    let pair = |(column, there): (&HistoryColumn, &TableColumn)| {
+        let wanted = ColumnType::of(&column.field).ok()?;
+        let is_narrow = matches!(there.holds, ColumnType::Varchar(_)) && !there.holds.holds(wanted);
+        is_narrow.then(|| {
+            format!("{} is {}, and {wanted} holds every text of {}", there.name, there.holds, column.field.declared)
+        })
+    };
+    history.columns.iter().zip(found).filter_map(pair).collect()
 }
 
 /// As an identifier.

@@ -1,11 +1,13 @@
 //! Loads by the transaction interface: begun, sent once, committed; and what became of a label.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
+use lz4_flex::frame::FrameEncoder;
 
 use super::http::{Access, Address, Answer, Call, Unanswered};
 use super::reply::{self, LabelState, Rejection, Reply, Step};
@@ -35,6 +37,7 @@ pub struct Target {
 pub enum Compression {
     #[default]
     None,
+    Lz4Frame,
     Zstd,
 }
 
@@ -80,6 +83,12 @@ impl Loader {
         }
         let rows = match self.target.compression {
             Compression::None => rows,
+            Compression::Lz4Frame => {
+                headers.push((CONTENT_ENCODING, HeaderValue::from_static("lz4_frame")));
+                let mut packed = FrameEncoder::new(Vec::new());
+                packed.write_all(&rows).expect("compress in memory");
+                packed.finish().expect("compress in memory").into()
+            }
             Compression::Zstd => {
                 headers.push((CONTENT_ENCODING, HeaderValue::from_static("zstd")));
                 zstd::bulk::compress(&rows, 1).expect("compress in memory").into()
@@ -118,6 +127,22 @@ impl Loader {
             Ok(answer) => reply::state(&answer),
             Err(unanswered) => LabelState::Unanswered(unanswered.to_string()),
         }
+    }
+
+    /// Whether each frontend is there.
+    pub async fn health(&self) -> Vec<(Address, Result<(), String>)> {
+        let mut found = Vec::new();
+        for frontend in &self.target.frontends {
+            let path = "/api/health".to_owned();
+            let call = Call { method: Method::GET, path, headers: Vec::new(), body: None, answer_max: ANSWER_MAX };
+            let answer = match self.target.access.ask(frontend, &call).await {
+                Ok(answer) if answer.status.is_success() => Ok(()),
+                Ok(answer) => Err(format!("it answers {}", answer.status)),
+                Err(unanswered) => Err(unanswered.to_string()),
+            };
+            found.push((frontend.clone(), answer));
+        }
+        found
     }
 
     /// Why rows were not taken, as far as the backend tells: its first lines.

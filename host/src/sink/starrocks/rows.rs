@@ -70,11 +70,11 @@ impl RowWriter {
         }
     }
 
-    /// Appends deletes by primary key and then upserts of whole rows. `sequences`: of each upsert, where the table keeps them.
+    /// Appends deletes by primary key and then upserts of whole rows. `sequence`: of the upserts, where the table keeps it.
     ///
     /// # Errors
     /// The first value that does not fit; what was appended is of no use.
-    pub fn write(&self, out: &mut Vec<u8>, deletes: &Rows, upserts: &Rows, sequences: &[u64]) -> Result<(), Misfit> {
+    pub fn write(&self, out: &mut Vec<u8>, deletes: &Rows, upserts: &Rows, sequence: u64) -> Result<(), Misfit> {
         let start = out.len();
         for (number, row) in deletes.iter().enumerate() {
             let object = begin(out);
@@ -87,9 +87,9 @@ impl RowWriter {
         for (number, row) in upserts.iter().enumerate() {
             let object = begin(out);
             self.row(out, row, number)?;
-            if let (Some(label), Some(sequence)) = (&self.sequence, sequences.get(number)) {
+            if let Some(label) = &self.sequence {
                 out.extend(label);
-                json::unsigned(out, *sequence);
+                json::unsigned(out, sequence);
             }
             out.push(b'}');
             out[object] = b'{';

@@ -73,110 +73,111 @@ impl Session {
     pub async fn rows(&mut self, statement: &str) -> Result<Vec<Row>, SqlError> {
         self.conn.query(statement).await.map_err(|error| failed(&self.at, &error))
     }
+}
 
-    /// The table's columns and the names of its primary key, in key order; none where there is no such table.
-    ///
-    /// # Errors
-    /// As [`SqlError`]; a column has a type that is not known here.
-    pub async fn table(&mut self, name: &str) -> Result<Option<(Vec<TableColumn>, Vec<String>)>, SqlError> {
-        let listed = self.rows(&format!("SHOW TABLES LIKE {}", text(name))).await?;
-        if listed.is_empty() {
-            return Ok(None);
-        }
-        let (mut columns, mut key) = (Vec::new(), Vec::new());
-        for row in self.rows(&format!("DESC {}", quote(name))).await? {
-            let [name, declared, null, is_key] = ["Field", "Type", "Null", "Key"].map(|column| told(&row, column));
-            let holds = ColumnType::parse(&declared).ok_or_else(|| SqlError::Refused {
-                at: self.at.clone(),
-                why: format!("column {name} is {declared}, which is not known here"),
-            })?;
-            if is_key.eq_ignore_ascii_case("true") || is_key.eq_ignore_ascii_case("pri") {
-                key.push(name.clone());
-            }
-            columns.push(TableColumn { name, holds, nullable: null.eq_ignore_ascii_case("yes") });
-        }
-        Ok(Some((columns, key)))
-    }
+/// Whether there is a table of this name, and its columns: in this order.
+pub fn table_questions(name: &str) -> [String; 2] {
+    [format!("SHOW TABLES LIKE {}", text(name)), format!("DESC {}", quote(name))]
+}
 
-    /// The hosts of the cluster's own servers, as redirects name them.
-    ///
-    /// # Errors
-    /// As [`SqlError`]; the user may not see them.
-    pub async fn hosts(&mut self) -> Result<Vec<String>, SqlError> {
-        let mut hosts = Vec::new();
-        for statement in ["SHOW FRONTENDS", "SHOW BACKENDS", "SHOW COMPUTE NODES"] {
-            let rows = match self.rows(statement).await {
-                Ok(rows) => rows,
-                // Releases without compute nodes do not know the word.
-                Err(SqlError::Refused { .. }) if statement == "SHOW COMPUTE NODES" => continue,
-                Err(error) => return Err(error),
-            };
-            hosts.extend(rows.iter().map(|row| told(row, "IP")).filter(|host| !host.is_empty()));
+/// A table's columns and the names of its primary key, in key order, as `DESC` tells them.
+///
+/// # Errors
+/// A column has a type that is not known here.
+pub fn columns(rows: &[Row]) -> Result<(Vec<TableColumn>, Vec<String>), String> {
+    let (mut columns, mut key) = (Vec::new(), Vec::new());
+    for row in rows {
+        let [name, declared, null, is_key] = ["Field", "Type", "Null", "Key"].map(|column| told(row, column));
+        let holds = ColumnType::parse(&declared)
+            .ok_or_else(|| format!("column {name} is {declared}, which is not known here"))?;
+        if is_key.eq_ignore_ascii_case("true") || is_key.eq_ignore_ascii_case("pri") {
+            key.push(name.clone());
         }
-        hosts.sort_unstable();
-        hosts.dedup();
-        Ok(hosts)
+        columns.push(TableColumn { name, holds, nullable: null.eq_ignore_ascii_case("yes") });
     }
+    Ok((columns, key))
+}
 
-    /// The rows of each entity, in the order of the primary key; as [`crate::sink::Sink::entity_rows`] gives them.
-    ///
-    /// # Errors
-    /// As [`SqlError`].
-    pub async fn entity_rows(
-        &mut self,
-        table: &str,
-        history: &HistorySchema,
-        keys: &Rows,
-        scope: Scope,
-    ) -> Result<EntityRows, SqlError> {
-        let mut found = EntityRows { offsets: vec![0], rows: Rows::new(history.columns.len()) };
-        let mut first = 0;
-        while first < keys.len() {
-            let entities = first..keys.len().min(first + ENTITIES_MAX);
-            let asked = select(table, history, keys, entities.clone(), scope);
-            let rows = self.rows(&asked).await?;
-            self.sort_in(&mut found, history, keys, entities.clone(), &rows)?;
-            first = entities.end;
-        }
-        Ok(found)
-    }
+/// Who is in the cluster. Releases without compute nodes do not know the last one.
+pub const HOSTS: [&str; 3] = [FRONTENDS, "SHOW BACKENDS", "SHOW COMPUTE NODES"];
 
-    /// Appends an answer's rows, which come in the order of entity and primary key of the server, to their entities.
-    fn sort_in(
-        &self,
-        found: &mut EntityRows,
-        history: &HistorySchema,
-        keys: &Rows,
-        entities: std::ops::Range<usize>,
-        rows: &[Row],
-    ) -> Result<(), SqlError> {
-        let refused = |why: String| SqlError::Refused { at: self.at.clone(), why };
-        let mut read = Rows::new(history.columns.len());
-        // By the entity's encoding.
-        let mut of_entity: rustc_hash::FxHashMap<Vec<u8>, Vec<usize>> = rustc_hash::FxHashMap::default();
-        for row in rows {
-            for (place, column) in history.columns.iter().enumerate() {
-                let field = &column.field;
-                let told = row.as_ref(place).ok_or_else(|| refused(format!("no column {}", field.name)))?;
-                push(&mut read, told, field).ok_or_else(|| {
-                    refused(format!("column {} of {} cannot be read: {told:?}", field.name, field.declared))
-                })?;
-            }
-            let number = read.end_row();
-            let mut key = Vec::new();
-            history.roles.entity_key.iter().for_each(|&column| read.row(number).get(column).encode(&mut key));
-            of_entity.entry(key).or_default().push(number);
+/// The hosts of the cluster's own servers, as redirects name them.
+pub fn hosts(rows: &[Row]) -> impl Iterator<Item = String> {
+    rows.iter().map(|row| told(row, "IP")).filter(|host| !host.is_empty())
+}
+
+pub const FRONTENDS: &str = "SHOW FRONTENDS";
+
+/// Where the leader's MySQL port is, as the cluster names it; none leads.
+pub fn leader(rows: &[Row]) -> Option<Address> {
+    let leads = |row: &&Row| told(row, "Role") == "LEADER" || told(row, "IsMaster") == "true";
+    let leader = rows.iter().find(leads)?;
+    Some(Address { host: told(leader, "IP"), port: told(leader, "QueryPort").parse().ok()? })
+}
+
+/// What a frontend knows of a label's transaction.
+pub fn transaction(label: &str) -> String {
+    format!("SHOW TRANSACTION WHERE LABEL = {}", text(label))
+}
+
+/// Whether a table has a row at all, or one with this value.
+pub fn any_row(table: &str, with: Option<(&str, u64)>) -> String {
+    let with = with.map(|(column, value)| format!(" WHERE {} = {value}", quote(column))).unwrap_or_default();
+    format!("SELECT 1 FROM {}{with} LIMIT 1", quote(table))
+}
+
+/// A frontend's setting.
+pub fn setting(name: &str) -> String {
+    format!("ADMIN SHOW FRONTEND CONFIG LIKE {}", text(name))
+}
+
+/// The questions for entities' rows, each with the entities that it asks for.
+pub fn entity_questions(
+    table: &str,
+    history: &HistorySchema,
+    keys: &Rows,
+    scope: Scope,
+) -> Vec<(std::ops::Range<usize>, String)> {
+    let starts = (0..keys.len()).step_by(ENTITIES_MAX);
+    let entities = starts.map(|first| first..keys.len().min(first + ENTITIES_MAX));
+    entities.map(|entities| (entities.clone(), select(table, history, keys, entities, scope))).collect()
+}
+
+/// Appends an answer's rows, which come in the order of the primary key, to their entities. `found` begins with the offset 0.
+///
+/// # Errors
+/// A value is none of its column's.
+pub fn sort_in(
+    found: &mut EntityRows,
+    history: &HistorySchema,
+    keys: &Rows,
+    entities: std::ops::Range<usize>,
+    rows: &[Row],
+) -> Result<(), String> {
+    let mut read = Rows::new(history.columns.len());
+    // By the entity's encoding.
+    let mut of_entity: rustc_hash::FxHashMap<Vec<u8>, Vec<usize>> = rustc_hash::FxHashMap::default();
+    for row in rows {
+        for (place, column) in history.columns.iter().enumerate() {
+            let field = &column.field;
+            let told = row.as_ref(place).ok_or_else(|| format!("no column {}", field.name))?;
+            push(&mut read, told, field)
+                .ok_or_else(|| format!("column {} of {} cannot be read: {told:?}", field.name, field.declared))?;
         }
-        for entity in entities {
-            let mut key = Vec::new();
-            keys.row(entity).values().for_each(|value| value.encode(&mut key));
-            for &row in of_entity.get(&key).into_iter().flatten() {
-                found.rows.push_row(read.row(row).values());
-            }
-            found.offsets.push(found.rows.len() as u32);
-        }
-        Ok(())
+        let number = read.end_row();
+        let mut key = Vec::new();
+        history.roles.entity_key.iter().for_each(|&column| read.row(number).get(column).encode(&mut key));
+        of_entity.entry(key).or_default().push(number);
     }
+    for entity in entities {
+        let mut key = Vec::new();
+        keys.row(entity).values().for_each(|value| value.encode(&mut key));
+        for &row in of_entity.get(&key).into_iter().flatten() {
+            found.rows.push_row(read.row(row).values());
+        }
+        found.offsets.push(found.rows.len() as u32);
+    }
+    Ok(())
 }
 
 /// The question for these entities' rows.
@@ -237,7 +238,7 @@ fn literal(value: Value<'_>, logical: Logical) -> String {
 }
 
 /// A text in a statement. Backslashes are escapes there.
-fn text(value: &str) -> String {
+pub(super) fn text(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 2);
     out.push('\'');
     for char in value.chars() {
@@ -283,7 +284,7 @@ fn push(rows: &mut Rows, told: &Told, field: &Field) -> Option<()> {
     Some(())
 }
 
-fn told(row: &Row, column: &str) -> String {
+pub(super) fn told(row: &Row, column: &str) -> String {
     row.get_opt::<Option<String>, _>(column).and_then(Result::ok).flatten().unwrap_or_default()
 }
 

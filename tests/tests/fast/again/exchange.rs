@@ -7,7 +7,7 @@ use std::time::Instant;
 use hindsight::event::{Batch, Position, TableSchema};
 use hindsight::groups::Groups;
 use hindsight::ledger::{Reason, RuleVersion};
-use hindsight::pipeline::{self, Exchange, Exchanged, Opening, Pipeline, Rejects, Status, Switches};
+use hindsight::pipeline::{self, Exchange, Exchanged, Opening, Pipeline, Reading, Rejects, Status, Switches};
 use hindsight::rule::{Decision, Plan, Rule, RuleError, WasmRule};
 use hindsight::sink::{Memory, Sink};
 use hindsight::source::cases::default_table;
@@ -119,7 +119,13 @@ async fn run(
     let (_paused, paused) = watch::channel(false);
     let switches = Switches { stop, paused, exchanges: exchanged };
     let start = Some(Position("0".into()));
-    let pipeline = Pipeline { source: "a script".into(), start, rejects: Rejects::default(), repeat_batch: None };
+    let pipeline = Pipeline {
+        source: "a script".into(),
+        start,
+        rejects: Rejects::default(),
+        reading: Reading::Ahead,
+        repeat_batch: None,
+    };
     let mut sink = Memory::default();
     let mut driver = Driver { gate, exchanges, status: shown };
     let source = Box::new(Gated(parts, gated));

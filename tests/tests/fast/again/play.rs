@@ -11,7 +11,7 @@ use hindsight::failure::Failure;
 use hindsight::groups::Groups;
 use hindsight::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use hindsight::ledger::{Reason, RuleVersion};
-use hindsight::pipeline::{self, Opening, Pipeline, Rejects, Switches};
+use hindsight::pipeline::{self, Opening, Pipeline, Reading, Rejects, Switches};
 use hindsight::rows::{self, Rows, Value};
 use hindsight::rule::{Component, Decision, Plan, Rule, RuleError, WasmRule};
 use hindsight::sink::{Sink, SinkError};
@@ -91,7 +91,7 @@ pub async fn play(
     let heard = Arc::new(Mutex::new(Heard::default()));
     for kill in kills.iter().copied().map(Some).chain([None]) {
         let mut sink = Killed { sink: home.open(), kill, commits: 0, killed: false, heard: heard.clone() };
-        let Standing { checkpoint, ledger } = sink.checkpoint().await.unwrap();
+        let Standing { checkpoint, ledger, .. } = sink.checkpoint().await.unwrap();
         let start = checkpoint.map(|checkpoint| checkpoint.position);
         let done = start.as_ref().map_or(0, |position| position.0.parse().unwrap());
         let parts = script.iter().enumerate().skip(done);
@@ -106,7 +106,13 @@ pub async fn play(
             tables: ledger.tables.unwrap_or_default(),
             cut_by: None,
         };
-        let pipeline = Pipeline { source: "a script".into(), start, rejects: Rejects::default(), repeat_batch };
+        let pipeline = Pipeline {
+            source: "a script".into(),
+            start,
+            rejects: Rejects::default(),
+            reading: Reading::Ahead,
+            repeat_batch,
+        };
         let (_stop, stop) = watch::channel(false);
         let (_paused, paused) = watch::channel(false);
         let (_exchanges, exchanges) = mpsc::channel(1);

@@ -11,7 +11,7 @@ use hindsight::sink::starrocks::reply::{LabelState, Reply};
 use hyper::body::Bytes;
 use starrocks_stand_in::{Action, BadReply, Fault, LabelCounts, Outage, Rule, Settings, StandIn, Turn};
 
-use super::{DATABASE, PASSWORD, body, cluster, history, loader, make, row, session, started};
+use super::{DATABASE, PASSWORD, body, cluster, door, history, loader, make, row, started};
 
 /// Attempts of a load at the most: each rule plays once.
 const ATTEMPTS_MAX: usize = 6;
@@ -111,7 +111,7 @@ async fn whatever_goes_wrong_each_load_is_there_once() {
     let cluster = started(Settings { transaction_clean_interval_ms: 100, ..Settings::default() });
     let history = history();
     make(&cluster, "faults", &history);
-    let (mut session, loader) = (session(&cluster).await, loader(&cluster, "faults"));
+    let (mut door, loader) = (door(&cluster), loader(&cluster, "faults"));
     let (mut keys, mut n_played) = (Rows::new(1), 0);
     for (case, (endpoint, fault, then)) in faults().into_iter().enumerate() {
         for nth in [1, 2] {
@@ -126,7 +126,7 @@ async fn whatever_goes_wrong_each_load_is_there_once() {
                 for id in 0..20 {
                     rows.push_row(row(load * 100 + id, owner, 0));
                 }
-                let body = body(&mut session, "faults", &history, &rows).await;
+                let body = body(&mut door, "faults", &history, &rows).await;
                 let (label, said) = carried_out(&loader, &format!("{name}-{load}"), &body, &prev).await;
                 (prev, all) = (label, [all, said].concat());
             }
@@ -138,7 +138,7 @@ async fn whatever_goes_wrong_each_load_is_there_once() {
         }
     }
     assert_each_once(&cluster, "case-", keys.len() * LOADS as usize);
-    let found = session.entity_rows("faults", &history, &keys, Scope::AllRows).await.expect("read");
+    let found = door.entity_rows("faults", &history, &keys, Scope::AllRows, None).await.expect("read");
     assert_eq!(found.rows.len(), keys.len() * 20 * LOADS as usize);
     println!("{n_played} faults, {} labels", cluster.labels().len());
 }
@@ -194,10 +194,10 @@ async fn a_frontend_that_is_away_is_passed_over() {
     let cluster = started(Settings::default());
     let history = history();
     make(&cluster, "away", &history);
-    let (mut session, loader) = (session(&cluster).await, loader(&cluster, "away"));
+    let (mut door, loader) = (door(&cluster), loader(&cluster, "away"));
     let mut rows = Rows::new(7);
     rows.push_row(row(1, 7, 0));
-    let body = body(&mut session, "away", &history, &rows).await;
+    let body = body(&mut door, "away", &history, &rows).await;
     assert_eq!(loader.begin("away-1").await, Reply::Done);
     assert_eq!(loader.send("away-1", body.clone()).await, Outcome::Applied);
     cluster.act(Action::StopFe { fe: 0 }).await.unwrap();
@@ -213,13 +213,13 @@ async fn what_is_committed_and_not_visible_is_waited_for() {
     let cluster = started(Settings { publish_delay_ms: 400, publish_wait_ms: 50, ..Settings::default() });
     let history = history();
     make(&cluster, "later", &history);
-    let (mut session, loader) = (session(&cluster).await, loader(&cluster, "later"));
+    let (mut door, loader) = (door(&cluster), loader(&cluster, "later"));
     let (mut rows, mut keys) = (Rows::new(7), Rows::new(1));
     rows.push_row(row(1, 7, 0));
     keys.push_row([Value::Int(7)]);
-    let body = body(&mut session, "later", &history, &rows).await;
+    let body = body(&mut door, "later", &history, &rows).await;
     assert_eq!(loader.begin("later-1").await, Reply::Done);
     assert_eq!(loader.send("later-1", body).await, Outcome::Applied);
-    let found = session.entity_rows("later", &history, &keys, Scope::AllRows).await.unwrap();
+    let found = door.entity_rows("later", &history, &keys, Scope::AllRows, None).await.unwrap();
     assert_eq!(found.rows.len(), 1, "what is applied can be read");
 }

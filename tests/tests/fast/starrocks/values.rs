@@ -10,7 +10,7 @@ use hindsight::sink::starrocks::ddl;
 use hindsight::sink::starrocks::reply::Reply;
 use hindsight::sink::starrocks::rows::{RowWriter, TableColumn};
 
-use super::{body, cluster, history, loader, make, row, session};
+use super::{body, cluster, door, history, loader, make, row};
 
 const COLUMNS: [(&str, Logical, &str); 18] = [
     ("id", Logical::Int64, "bigint"),
@@ -77,15 +77,15 @@ async fn every_value_is_read_back_as_it_was_loaded() {
     }
     let key = [Value::Int(i64::MAX), micros("1970-01-01 00:00:00")];
     rows.push_row(key.into_iter().chain([Value::Null; COLUMNS.len() - 2]));
-    let (mut session, loader) = (session(cluster()).await, loader(cluster(), "everything"));
-    let body = body(&mut session, "everything", &history, &rows).await;
+    let (mut door, loader) = (door(cluster()), loader(cluster(), "everything"));
+    let body = body(&mut door, "everything", &history, &rows).await;
     assert_eq!(loader.begin("everything-1").await, Reply::Done);
     assert_eq!(loader.send("everything-1", body).await, Outcome::Applied);
     let mut keys = Rows::new(1);
     for id in (-2..3).chain([i64::MAX, 77]) {
         keys.push_row([Value::Int(id)]);
     }
-    let found = session.entity_rows("everything", &history, &keys, Scope::AllRows).await.unwrap();
+    let found = door.entity_rows("everything", &history, &keys, Scope::AllRows, None).await.unwrap();
     assert_eq!(found.offsets, [0, 1, 2, 3, 4, 5, 6, 6]);
     for (loaded, read) in rows.iter().zip(found.rows.iter()) {
         for (column, (one, other)) in loaded.values().zip(read.values()).enumerate() {
@@ -93,7 +93,7 @@ async fn every_value_is_read_back_as_it_was_loaded() {
         }
     }
     // Rows without an end are the current ones, where no column says so.
-    let current = session.entity_rows("everything", &history, &keys, Scope::CurrentRows).await.unwrap();
+    let current = door.entity_rows("everything", &history, &keys, Scope::CurrentRows, None).await.unwrap();
     assert_eq!(current.rows.len(), 1);
 }
 
@@ -101,15 +101,15 @@ async fn every_value_is_read_back_as_it_was_loaded() {
 async fn a_delete_and_an_upsert_of_one_load_come_in_their_order() {
     let history = history();
     make(cluster(), "in_order", &history);
-    let (mut session, loader) = (session(cluster()).await, loader(cluster(), "in_order"));
+    let (mut door, loader) = (door(cluster()), loader(cluster(), "in_order"));
     let mut first = Rows::new(7);
     for id in 0..3 {
         first.push_row(row(id, 7, 0));
     }
-    let first = body(&mut session, "in_order", &history, &first).await;
+    let first = body(&mut door, "in_order", &history, &first).await;
     assert_eq!(loader.begin("in-order-1").await, Reply::Done);
     assert_eq!(loader.send("in-order-1", first).await, Outcome::Applied);
-    let (columns, key) = session.table("in_order").await.unwrap().unwrap();
+    let (columns, key) = door.table("in_order").await.unwrap().unwrap();
     let writer = RowWriter::new(&history, &ddl::compare(&history, &columns, &key, None).unwrap(), None);
     let (mut deletes, mut upserts) = (Rows::new(3), Rows::new(7));
     for id in 0..2 {
@@ -118,12 +118,12 @@ async fn a_delete_and_an_upsert_of_one_load_come_in_their_order() {
     upserts.push_row(row(1, 7, 0));
     upserts.push_row(row(5, 7, 0));
     let mut second = Vec::new();
-    writer.write(&mut second, &deletes, &upserts, &[]).unwrap();
+    writer.write(&mut second, &deletes, &upserts, 0).unwrap();
     assert_eq!(loader.begin("in-order-2").await, Reply::Done);
     assert_eq!(loader.send("in-order-2", second.into()).await, Outcome::Applied);
     let mut keys = Rows::new(1);
     keys.push_row([Value::Int(7)]);
-    let found = session.entity_rows("in_order", &history, &keys, Scope::CurrentRows).await.unwrap();
+    let found = door.entity_rows("in_order", &history, &keys, Scope::CurrentRows, None).await.unwrap();
     let ids: Vec<Value<'_>> = found.rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(ids, [Value::Int(1), Value::Int(2), Value::Int(5)]);
 }
@@ -153,7 +153,7 @@ fn what_does_not_fit_is_told_before_it_is_sent() {
         let mut wrong = row(2, 7, 0);
         wrong[place] = value;
         rows.push_row(wrong);
-        let misfit = writer.write(&mut Vec::new(), &Rows::new(3), &rows, &[]).unwrap_err();
+        let misfit = writer.write(&mut Vec::new(), &Rows::new(3), &rows, 0).unwrap_err();
         assert_eq!(misfit.row, 1);
         told.push(misfit.to_string());
     }

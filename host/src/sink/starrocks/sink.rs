@@ -1,0 +1,352 @@
+//! The sink: what it loads, in which order, and what it does with every outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tracing::{debug, warn};
+
+use super::attempt::Outcome;
+use super::cluster::{Cluster, Door, Waiting};
+use super::ddl;
+use super::http::Access;
+use super::labels::Labels;
+use super::letters::Letters;
+use super::load::{Loader, Target};
+use super::progress::{Intent, Mark, Progress};
+use super::recovery::{self, Became, Redo};
+use super::reply::Reply;
+use super::rows::RowWriter;
+use crate::crash;
+use crate::dead_letter::Quarantine;
+use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
+use crate::ledger::Ledger;
+use crate::rows::{Row, Rows};
+use crate::sink::{Sink, SinkError};
+
+/// Where a lane's history is, and how it is loaded.
+#[derive(Clone)]
+pub struct Settings {
+    pub door: Door,
+    pub target: Target,
+    /// The history table.
+    pub table: String,
+    /// Column of the table that keeps which change wrote a row; none: it has none.
+    pub sequence: Option<String>,
+    /// The pipeline's name, `/` and the partition.
+    pub lane: String,
+    pub labels: Labels,
+    /// As checkpoints name the source.
+    pub source: String,
+    /// Labels of the whole pipeline that the server has to remember: loads a second in the time that a process may be away.
+    pub labels_needed: u64,
+}
+
+/// A lane of a history in StarRocks.
+pub struct StarRocks {
+    pub(super) settings: Settings,
+    pub(super) cluster: Cluster,
+    pub(super) progress: Box<dyn Progress>,
+    /// Loads into the history's table.
+    pub(super) rows: Loader,
+    letters: Letters,
+    /// As it would be written next.
+    pub(super) mark: Mark,
+    /// Whether it is kept as it is.
+    is_kept: bool,
+    pub(super) redo: Option<Redo>,
+    prepared: Option<Prepared>,
+    /// The server was asked how many labels it keeps.
+    knows_labels: bool,
+}
+
+struct Prepared {
+    history: HistorySchema,
+    writer: RowWriter,
+}
+
+impl StarRocks {
+    /// # Errors
+    /// [`SinkError::Unfit`]: no frontend is there, or none takes the login.
+    pub async fn open(mut settings: Settings, progress: Box<dyn Progress>) -> Result<Self, SinkError> {
+        let mut cluster = Cluster::new(settings.door.clone());
+        let access: &mut Access = &mut settings.target.access;
+        access.hosts.extend(cluster.hosts().await);
+        // Those that the configuration names are known all the same.
+        access.hosts.extend(settings.target.frontends.iter().map(|at| at.host.clone()));
+        let rows = Loader::new(settings.target.clone());
+        let letters = Letters::new(&settings.target, &settings.lane);
+        let mark = recovery::beginning(&settings.source);
+        Ok(StarRocks {
+            settings,
+            cluster,
+            progress,
+            rows,
+            letters,
+            mark,
+            is_kept: true,
+            redo: None,
+            prepared: None,
+            knows_labels: false,
+        })
+    }
+
+    /// The rows of this intent are there, and can be read at the leader.
+    pub(super) fn applied(&mut self, intent: &Intent) {
+        self.mark.prev = Some(intent.label.clone());
+        self.moved(&Checkpoint { source: self.settings.source.clone(), position: intent.to.clone() });
+    }
+
+    fn moved(&mut self, checkpoint: &Checkpoint) {
+        self.mark.at = Some(checkpoint.position.clone());
+        (self.mark.load, self.mark.letters) = (None, None);
+        (self.is_kept, self.redo) = (false, None);
+    }
+
+    /// Loads a body under one label after the other, each kept in the mark before anything is sent, until one is applied.
+    ///
+    /// # Errors
+    /// Nothing of it is there and nothing will be, unless another process has the lane: then nothing more is sent.
+    async fn load(&mut self, into: Into, body: Bytes, mut intent: Intent) -> Result<(), SinkError> {
+        let mut waiting = Waiting::new();
+        loop {
+            intent.label = self.settings.labels.next(self.mark.n + 1);
+            match into.loader(self).begin(&intent.label).await {
+                Reply::Done => {}
+                Reply::Stop(why) => return Err(SinkError::Stop(format!("a load is not begun: {why}"))),
+                // Nothing is sent under this label, whatever became of it.
+                reply => {
+                    self.end(into, &intent.label).await;
+                    waiting.again(|| format!("a load is not begun: {reply:?}")).await;
+                    continue;
+                }
+            }
+            crash::point(into.point("starrocks.begun", "recovery.begun", self.redo.is_some()));
+            let mark = self.mark.next(Some(intent.clone()));
+            if let Err(error) = self.progress.write(&mark).await {
+                self.end(into, &intent.label).await;
+                return Err(error);
+            }
+            crash::point(into.point("starrocks.intended", "recovery.intended", self.redo.is_some()));
+            self.mark.n = mark.n;
+            let outcome = into.loader(self).send(&intent.label, body.clone()).await;
+            crash::point("starrocks.outcome");
+            let why = match outcome {
+                Outcome::Applied => {
+                    self.mark.prev = Some(intent.label.clone());
+                    return Ok(());
+                }
+                Outcome::NotApplied(why) => why,
+                Outcome::NotNow(why) => {
+                    waiting.longer();
+                    why
+                }
+                Outcome::Rejected(rejection) => {
+                    let why = into.loader(self).reasons(&rejection).await;
+                    return Err(SinkError::Rejected(format!("StarRocks does not take a row: {why}")));
+                }
+                Outcome::Unknown(why) => match self.ask_others(&intent).await? {
+                    Became::Applied => {
+                        self.mark.prev = Some(intent.label.clone());
+                        return Ok(());
+                    }
+                    // These very rows again: of whole rows the second time changes nothing.
+                    Became::NotApplied | Became::Unknown => why,
+                },
+                Outcome::Stop(why) => return Err(SinkError::Stop(why)),
+            };
+            waiting.again(|| format!("a load is not there and is made again: {why}")).await;
+        }
+    }
+
+    /// Ends what was begun and is not sent; where that fails, the server does it after a while.
+    async fn end(&self, into: Into, label: &str) {
+        let ended = into.loader(self).roll_back(label).await;
+        debug!(label, ?ended, "a load that is not sent is ended");
+    }
+
+    /// Takes away dead letters that go with a load that was not made.
+    pub(super) async fn forget_letters(&mut self) -> Result<(), SinkError> {
+        let Some(first) = self.mark.letters else { return Ok(()) };
+        let numbers = self.letters.numbers_from(&mut self.cluster, first).await?;
+        if !numbers.is_empty() {
+            let body = self.letters.deletes(&numbers);
+            let stays = self.stays();
+            self.load(Into::Letters, body, stays).await?;
+        }
+        self.mark.letters = None;
+        Ok(())
+    }
+
+    /// An intent that moves the lane nowhere.
+    fn stays(&self) -> Intent {
+        let to = self.mark.at.clone().unwrap_or_else(|| crate::event::Position(String::new()));
+        Intent { label: String::new(), to, count: 0, sum: 0, sequence: 0 }
+    }
+
+    async fn remembers_enough(&mut self, replay_safe: bool) -> Result<(), SinkError> {
+        if self.knows_labels || replay_safe || self.settings.sequence.is_some() {
+            return Ok(());
+        }
+        let needed = self.settings.labels_needed;
+        let keeps = self.cluster.setting("label_keep_max_num").await;
+        match keeps.and_then(|keeps| keeps.parse::<u64>().ok()) {
+            Some(keeps) if keeps < needed => {
+                return Err(SinkError::Unfit(format!(
+                    "StarRocks remembers {keeps} loads of a database (label_keep_max_num), and this pipeline makes up to {needed} in the \
+                     time that a process may be away: what became of a load could be forgotten before it is asked for, and the rule \
+                     does not say that deciding a batch a second time changes nothing. Mend one of it: ADMIN SET FRONTEND CONFIG \
+                     (\"label_keep_max_num\" = \"{needed}\"), in fe.conf too; a longer sink.interval; or sink.sequence-column"
+                )));
+            }
+            Some(_) => {}
+            None => warn!(
+                "StarRocks does not tell this user how many loads it remembers (label_keep_max_num): it should be {needed} at the \
+                 least"
+            ),
+        }
+        self.knows_labels = true;
+        Ok(())
+    }
+}
+
+/// Which table is loaded into.
+#[derive(Clone, Copy)]
+enum Into {
+    History,
+    Letters,
+}
+
+impl Into {
+    fn loader(self, sink: &StarRocks) -> &Loader {
+        match self {
+            Into::History => &sink.rows,
+            Into::Letters => &sink.letters.loader,
+        }
+    }
+
+    fn point(self, usual: &'static str, of_redo: &'static str, is_redo: bool) -> &'static str {
+        match self {
+            Into::History if is_redo => of_redo,
+            Into::History => usual,
+            Into::Letters => "starrocks.letters-load",
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Sink for StarRocks {
+    async fn checkpoint(&mut self) -> Result<Standing, SinkError> {
+        self.redo = self.recover().await?;
+        let checkpoint =
+            self.mark.at.clone().map(|position| Checkpoint { source: self.settings.source.clone(), position });
+        self.letters.read(&mut self.cluster, self.mark.prev.as_deref()).await?;
+        let redo_to = self.redo.as_ref().map(|redo| redo.intent.to.clone());
+        Ok(Standing { checkpoint, ledger: Ledger::default(), redo_to })
+    }
+
+    async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
+        let Settings { table, sequence, .. } = &self.settings;
+        let found = self.cluster.table(table).await?;
+        let (columns, key) = found.ok_or_else(|| {
+            SinkError::Unfit(format!("there is no table {table}: make it with what `hindsight ddl` prints"))
+        })?;
+        let columns = ddl::compare(history, &columns, &key, sequence.as_deref()).map_err(|differences| {
+            SinkError::OtherTable(format!(
+                "the table {table} in StarRocks is not the one that the rule writes:\n  {}\n`hindsight ddl` prints the one that is",
+                differences.join("\n  ")
+            ))
+        })?;
+        let writer = RowWriter::new(history, &columns, sequence.as_deref());
+        self.prepared = Some(Prepared { history: history.clone(), writer });
+        Ok(())
+    }
+
+    async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError> {
+        self.letters.look(&mut self.cluster, self.mark.prev.as_deref()).await
+    }
+
+    async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
+        let Prepared { history, .. } = self.prepared.as_ref().expect("prepare comes before entity_rows");
+        let (table, shows) = (&self.settings.table, self.mark.prev.as_deref());
+        self.cluster.entity_rows(table, history, keys, scope, shows).await
+    }
+
+    async fn unmet(&mut self, _: Option<Row<'_>>, _: usize) -> Result<Rows, SinkError> {
+        Err(no_snapshot())
+    }
+
+    async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
+        if matches!(load.snapshot, Some(SnapshotStep::Anew | SnapshotStep::Met(_) | SnapshotStep::Ends)) {
+            return Err(no_snapshot());
+        }
+        self.check_redo(load)?;
+        let has_rows = !load.upserts.is_empty() || !load.deletes.is_empty();
+        let records = load.records.unwrap_or_default();
+        let mut body = Vec::new();
+        if has_rows {
+            self.remembers_enough(load.decided_by.replay_safe).await?;
+            if self.settings.sequence.is_some() && !load.deletes.is_empty() {
+                return Err(SinkError::Stop(
+                    "the rule deletes rows, which a table with a sequence column does not keep from a load that comes late: leave out \
+                     sink.sequence-column, and make the table without it"
+                        .into(),
+                ));
+            }
+            let Prepared { writer, .. } = self.prepared.as_ref().expect("prepare comes before rows");
+            let written = writer.write(&mut body, &load.deletes, &load.upserts, records.sequence);
+            written.map_err(|misfit| SinkError::Misfit(misfit.to_string()))?;
+        }
+        crash::point("starrocks.decided");
+        if self.mark.digest != load.decided_by.digest && !load.decided_by.digest.is_empty() {
+            self.mark.digest.clone_from(&load.decided_by.digest);
+            self.mark.since.clone_from(&self.mark.at);
+        }
+        if !load.dead_letters.is_empty() {
+            // What was set aside of a first try that came to nothing is set aside anew.
+            self.forget_letters().await?;
+            let first = Letters::first(self.mark.n + 1);
+            self.mark.letters = Some(first);
+            let (body, stays) = (self.letters.upserts(first, &load.dead_letters)?, self.stays());
+            self.load(Into::Letters, body, stays).await?;
+            crash::point("starrocks.letters");
+        }
+        if has_rows {
+            let to = load.checkpoint.position.clone();
+            let intent =
+                Intent { label: String::new(), to, count: records.count, sum: records.sum, sequence: records.sequence };
+            self.load(Into::History, body.into(), intent).await?;
+            crash::point("starrocks.visible");
+        }
+        self.moved(&load.checkpoint);
+        self.letters.committed(load);
+        Ok(())
+    }
+
+    fn misfit(&self, upserts: &Rows, deletes: &Rows) -> Option<String> {
+        let Prepared { writer, .. } = self.prepared.as_ref().expect("prepare comes before rows");
+        writer.write(&mut Vec::new(), deletes, upserts, 0).err().map(|misfit| misfit.to_string())
+    }
+
+    async fn idle(&mut self) -> Result<(), SinkError> {
+        if self.is_kept {
+            return Ok(());
+        }
+        crash::point("starrocks.idle");
+        let mark = self.mark.next(None);
+        self.progress.write(&mark).await?;
+        (self.mark, self.is_kept) = (mark, true);
+        Ok(())
+    }
+}
+
+fn no_snapshot() -> SinkError {
+    SinkError::Stop(
+        "a table that is read again is compared with its history, which is not built for one in StarRocks: begin a new history in another \
+         table"
+            .into(),
+    )
+}
+
+/// Until a member that is gone is missed, a poll may last, and a process that has fallen is started again.
+pub const AWAY: Duration = Duration::from_secs(45 + 300 + 600);
