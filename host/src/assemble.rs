@@ -25,7 +25,7 @@ use crate::judge::Stage;
 use crate::ledger::{Ledger, Reason, RuleVersion};
 use crate::pipeline::{OnReject, Opening, Pipeline, Reading, Rejects};
 use crate::rule::{Component, Limits, Plan, Rule, RuleError, WasmRule};
-use crate::sink::{self, DeadLetters, LaneOf, Memory, Overlay, Sink, Snapshot, Sqlite};
+use crate::sink::{self, DeadLetters, LaneOf, LetterBox, Memory, Overlay, Sink, Snapshot, Sqlite};
 use crate::source::declared;
 use crate::source::mysql::SnapshotSettings;
 use crate::source::mysql::{Claim, End, Server, schemas};
@@ -33,7 +33,7 @@ use crate::source::{
     BinlogFile, BinlogFileSettings, Mysql, MysqlSettings, Resnapshot, Source, SourceState, TableFilter,
 };
 use crate::start::{self, Choice};
-use crate::topic::{Keeps, LaneSettings, Offsets, TopicLog, TopicSettings};
+use crate::topic::{self, Keeps, LaneSettings, Offsets, TopicLog, TopicSettings};
 
 /// What the pipeline runs on.
 pub struct Parts {
@@ -191,8 +191,14 @@ pub struct LaneAtRest {
 
 /// Every lane that has a checkpoint, by its partition. One that runs all the same is fenced when it is moved.
 pub async fn lanes_at_rest(config: &Config, topic: &TopicConfig) -> Outcome<BTreeMap<u32, LaneAtRest>> {
-    let path = config.sink.sqlite("moving a topic's lanes", "its offsets are those of the group")?;
-    let numbers = sink::lanes(path, &config.name).map_err(|error| Failure::sink(error, false))?;
+    let numbers = match &config.sink.kind {
+        SinkKind::Sqlite { path } => sink::lanes(path, &config.name).map_err(|error| Failure::sink(error, false))?,
+        SinkKind::StarRocks(_) => {
+            let is_foreign = matches!(config.source.kind, SourceKind::Topic { .. });
+            let partitions = topic::partitions(&topic_settings(config, topic), is_foreign).await;
+            (0..partitions.map_err(|error| Failure::topic(error, false))?).collect()
+        }
+    };
     let mut lanes = BTreeMap::new();
     for number in numbers {
         lanes.insert(number, lane_at_rest(config, topic, number).await?);
@@ -202,9 +208,19 @@ pub async fn lanes_at_rest(config: &Config, topic: &TopicConfig) -> Outcome<BTre
 
 /// One lane, whether it has a checkpoint or not.
 pub async fn lane_at_rest(config: &Config, topic: &TopicConfig, number: u32) -> Outcome<LaneAtRest> {
-    let mut sink = open_lane(config, LaneOf { number, n_lanes: 1, turn: Arc::default() })?;
-    let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
     let identity = topic_identity(config, topic);
+    let mut sink: Box<dyn Sink> = match &config.sink.kind {
+        SinkKind::Sqlite { .. } => open_lane(config, LaneOf { number, n_lanes: 1, turn: Arc::default() })?,
+        SinkKind::StarRocks(starrocks) => {
+            let settings = topic_settings(config, topic);
+            let is_foreign = matches!(config.source.kind, SourceKind::Topic { .. });
+            let outside = |error| Failure::topic(error, false);
+            let partitions = topic::partitions(&settings, is_foreign).await.map_err(outside)?;
+            let offsets = Offsets::at_rest(&settings, number, partitions).map_err(outside)?;
+            Box::new(starrocks::open_lane(config, topic, starrocks, &identity, offsets).await?.moved_by_hand())
+        }
+    };
+    let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
     let position = start_of(standing.checkpoint, config, &identity)?;
     Ok(LaneAtRest { sink, identity, position })
 }
@@ -300,7 +316,15 @@ fn rejects(config: &Config) -> Rejects {
     }
 }
 
-/// What a pipeline has set aside, whether it runs or not.
+/// What a pipeline has set aside, wherever its history is.
+pub fn letter_box(config: &Config) -> Outcome<Box<dyn LetterBox>> {
+    Ok(match &config.sink.kind {
+        SinkKind::Sqlite { .. } => Box::new(dead_letters(config)?),
+        SinkKind::StarRocks(starrocks) => Box::new(starrocks::letters(config, starrocks)),
+    })
+}
+
+/// What a pipeline has set aside in SQLite, whether it runs or not.
 pub fn dead_letters(config: &Config) -> Outcome<DeadLetters> {
     let path = config.sink.sqlite("dead-letters", "look into its table hindsight_dead_letters")?;
     let letters = DeadLetters::open(path, &config.sink.table, &config.name);

@@ -56,13 +56,15 @@ fn dispatch(command: Command) -> Outcome<()> {
         Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),
         Command::Query(args) => query::query(&args),
         Command::Audit(args) => audit::audit(&args),
-        Command::DeadLetters(command) => match command {
-            DeadLettersCommand::List(args) => dead_letters::list(&args),
-            DeadLettersCommand::Show(args) => dead_letters::show(&args),
-            DeadLettersCommand::Case(args) => dead_letters::case(&args),
-            DeadLettersCommand::Replay(args) => dead_letters::replay(&args),
-            DeadLettersCommand::Drop(args) => dead_letters::drop(&args),
-        },
+        Command::DeadLetters(command) => runtime()?.block_on(async {
+            match command {
+                DeadLettersCommand::List(args) => dead_letters::list(&args).await,
+                DeadLettersCommand::Show(args) => dead_letters::show(&args).await,
+                DeadLettersCommand::Case(args) => dead_letters::case(&args).await,
+                DeadLettersCommand::Replay(args) => dead_letters::replay(&args).await,
+                DeadLettersCommand::Drop(args) => dead_letters::drop(&args).await,
+            }
+        }),
         Command::Rule(RuleCommand::Test(args)) => {
             let sandbox = Sandbox(component(&args.rule)?);
             runtime()?.block_on(rule_test::rule_test(&args.cases, &sandbox, args.json.json))

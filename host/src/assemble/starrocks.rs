@@ -7,10 +7,10 @@ use anyhow::anyhow;
 use crate::config::{Config, SinkKind, StarRocksConfig, TopicConfig};
 use crate::failure::{Failure, Outcome};
 use crate::sink::SinkError;
-use crate::sink::starrocks::cluster::Door;
+use crate::sink::starrocks::cluster::{Cluster, Door};
 use crate::sink::starrocks::http::Access;
 use crate::sink::starrocks::load::{Loader, Target};
-use crate::sink::starrocks::{AWAY, Kept, Labels, Mark, Progress, Settings, StarRocks};
+use crate::sink::starrocks::{AWAY, Kept, Labels, Mark, Progress, Settings, StarRocks, StarRocksLetters};
 use crate::topic::{self, NotKept, Offsets};
 
 /// Without an interval a small cluster makes about so many loads a second of a lane.
@@ -52,6 +52,14 @@ pub fn door(starrocks: &StarRocksConfig) -> Door {
         database: starrocks.database.clone(),
         redirect_host: starrocks.redirect_host.clone(),
     }
+}
+
+/// What a pipeline has set aside.
+pub fn letters(config: &Config, starrocks: &StarRocksConfig) -> StarRocksLetters {
+    let mut target = target(config, starrocks);
+    // A command asks for no more than it needs: that redirects lead to the frontends' hosts, or where the configuration says.
+    target.access.hosts.extend(starrocks.frontends.iter().map(|at| at.host.clone()));
+    StarRocksLetters::new(Cluster::new(door(starrocks)), &target, &config.name)
 }
 
 /// Loads into the history table, by whoever only looks.

@@ -24,7 +24,8 @@ pub async fn rewind(args: &cli::Rewind) -> Outcome<()> {
         )));
     };
     let to = to(&args.to, &config).map_err(|text| Failure::usage(anyhow!(text)))?;
-    if !assemble::dead_letters(&config)?.chains().map_err(|error| Failure::sink(error, false))?.is_empty() {
+    let chains = assemble::letter_box(&config)?.chains().await;
+    if !chains.map_err(|error| Failure::sink(error, false))?.is_empty() {
         return Err(Failure::usage(anyhow!(
             "entities are in quarantine, and their dead letters would come a second time: replay or drop them first (`hindsight \
              dead-letters list`)"
@@ -47,6 +48,7 @@ pub async fn rewind(args: &cli::Rewind) -> Outcome<()> {
             };
             let checkpoint = Checkpoint { source: lane.identity.clone(), position: target.position.clone() };
             lane.sink.commit(&Load::empty(checkpoint)).await.map_err(|error| Failure::sink(error, true))?;
+            lane.sink.idle().await.map_err(|error| Failure::sink(error, true))?;
         }
     }
     show(&targets, args)?;

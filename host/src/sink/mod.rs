@@ -1,5 +1,6 @@
 //! The `Sink` seam: where history is kept.
 
+mod letters;
 mod memory;
 mod overlay;
 mod sqlite;
@@ -11,9 +12,10 @@ use crate::dead_letter::Quarantine;
 use crate::history::{EntityRows, HistorySchema, Load, Scope, Standing};
 use crate::rows::{Row, Rows};
 
+pub use letters::{Chain, Kept, LetterBox, Settled};
 pub use memory::{Memory, Owned};
 pub use overlay::Overlay;
-pub use sqlite::{Chain, DeadLetters, Kept, LaneOf, Reader, Settled, Snapshot, Sqlite, lanes, read_entries};
+pub use sqlite::{DeadLetters, LaneOf, Reader, Snapshot, Sqlite, lanes, read_entries};
 
 /// Keeps history rows, the checkpoint and the ledger; they move together or not at all.
 ///

@@ -39,7 +39,7 @@ pub use lane::offset_of;
 pub use letters::LetterLog;
 pub use log::TopicLog;
 pub use offsets::{Committed, NotKept, Offsets};
-pub use rewind::{Target, To, targets};
+pub use rewind::{Target, To, partitions, targets};
 pub use survey::{Finding, State, survey};
 
 /// Each text names broker, topic and what to do.

@@ -37,6 +37,17 @@ pub struct Target {
     pub skips: bool,
 }
 
+/// How many partitions the topic has.
+///
+/// # Errors
+/// Broker or topic do not serve.
+pub async fn partitions(settings: &TopicSettings, is_foreign: bool) -> Result<u32, TopicError> {
+    match is_foreign {
+        true => admin::see_foreign(settings).await,
+        false => admin::see_changes(settings).await,
+    }
+}
+
 /// The places of all partitions that are to move. `reached`: where each goes on now. Blocks.
 ///
 /// # Errors
@@ -47,10 +58,7 @@ pub async fn targets(
     is_foreign: bool,
     reached: &BTreeMap<u32, Position>,
 ) -> Result<Vec<Target>, TopicError> {
-    let partitions = match is_foreign {
-        true => admin::see_foreign(settings).await?,
-        false => admin::see_changes(settings).await?,
-    };
+    let partitions = partitions(settings, is_foreign).await?;
     let (settings, to, reached) = (settings.clone(), to.clone(), reached.clone());
     let found = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer<Told> = settings.create(&settings.reader(Isolation::Committed))?;

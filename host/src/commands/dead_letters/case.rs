@@ -18,10 +18,10 @@ use crate::pipeline::deciding;
 use crate::rows::Rows;
 use crate::source::cases::Draft;
 
-pub fn case(args: &DeadLettersCase) -> Outcome<()> {
+pub async fn case(args: &DeadLettersCase) -> Outcome<()> {
     let config = Config::load(&args.file.config)?;
-    let mut letters = assemble::dead_letters(&config)?;
-    let mut chosen = chosen(&config, &letters, &args.letters)?;
+    let mut letters = assemble::letter_box(&config)?;
+    let mut chosen = chosen(&config, letters.as_mut(), &args.letters).await?;
     if chosen.len() > 1 {
         return Err(Failure::usage(anyhow!(
             "{} chains have it: name the first letter of one with --letter, as `hindsight dead-letters list` shows it",
@@ -30,17 +30,17 @@ pub fn case(args: &DeadLettersCase) -> Outcome<()> {
     }
     let chain = chosen.pop().expect("none is an error");
     let outside = |error| Failure::sink(error, false);
-    let mut step = letters.letters(&chain, 0, args.limit.min(LETTERS_MAX)).map_err(outside)?;
+    let mut step = letters.letters(&chain, 0, args.limit.min(LETTERS_MAX)).await.map_err(outside)?;
     replay::cut_to_one_schema(&mut step);
     let batch = replay::batch(&config, &step)?;
-    let active = letters.active_rule(&chain.lane).map_err(outside)?;
+    let active = letters.active_rule(&chain.lane).await.map_err(outside)?;
     let (mut rule, version) = assemble::replaying(&config, active)?;
     let plan = rule.configure(&batch.tables).map_err(|error| Failure::rule(error, false))?;
-    letters.prepare(&plan.history).map_err(outside)?;
+    letters.prepare(&plan.history).await.map_err(outside)?;
     let sorted = deciding::sort(&batch, &plan, &Quarantine::default(), OnReject::Quarantine);
     let sorted = sorted.map_err(|text| Failure::run(anyhow!(text)))?;
     let history = match waits(&chain.first.letter) {
-        true => letters.entity_rows(&sorted.groups.keys, Scope::AllRows).map_err(outside)?.rows,
+        true => letters.entity_rows(&sorted.groups.keys, Scope::AllRows).await.map_err(outside)?.rows,
         // It has no entity.
         false => Rows::new(plan.history.columns.len()),
     };

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::ledger;
 use crate::output::{self, grouped};
 use crate::rows::Rows;
-use crate::sink::{Chain, DeadLetters, Kept, Settled};
+use crate::sink::{Chain, Kept, LetterBox, Settled};
 
 pub use case::case;
 pub use replay::replay;
@@ -23,9 +23,9 @@ pub use replay::replay;
 /// Letters that are in memory at once.
 const LETTERS_MAX: usize = 1_000;
 
-pub fn list(args: &DeadLettersList) -> Outcome<()> {
+pub async fn list(args: &DeadLettersList) -> Outcome<()> {
     let config = Config::load(&args.file.config)?;
-    let chains = chains(&assemble::dead_letters(&config)?)?;
+    let chains = chains(assemble::letter_box(&config)?.as_mut()).await?;
     if args.json.json {
         let list = chains.iter().map(|Chain { n_letters, first, .. }| {
             let mut value = letter_json(&config, first);
@@ -53,15 +53,15 @@ pub fn list(args: &DeadLettersList) -> Outcome<()> {
     ))
 }
 
-pub fn show(args: &DeadLettersShow) -> Outcome<()> {
+pub async fn show(args: &DeadLettersShow) -> Outcome<()> {
     let config = Config::load(&args.file.config)?;
-    let letters = assemble::dead_letters(&config)?;
+    let mut letters = assemble::letter_box(&config)?;
     let mut shown = 0;
-    for chain in chosen(&config, &letters, &args.letters)? {
+    for chain in chosen(&config, letters.as_mut(), &args.letters).await? {
         let mut after = 0;
         while shown < args.limit {
             let n_max = LETTERS_MAX.min(args.limit - shown);
-            let found = letters.letters(&chain, after, n_max).map_err(|error| Failure::sink(error, false))?;
+            let found = letters.letters(&chain, after, n_max).await.map_err(|error| Failure::sink(error, false))?;
             let Some(last) = found.last() else { break };
             after = last.n;
             for kept in found.iter().filter(|kept| is_wanted(&config, kept, &args.letters)) {
@@ -76,20 +76,21 @@ pub fn show(args: &DeadLettersShow) -> Outcome<()> {
     Ok(())
 }
 
-pub fn drop(args: &DeadLettersDrop) -> Outcome<()> {
+pub async fn drop(args: &DeadLettersDrop) -> Outcome<()> {
     let config = Config::load(&args.file.config)?;
-    let mut letters = assemble::dead_letters(&config)?;
+    let mut letters = assemble::letter_box(&config)?;
     let (mut n_dropped, none) = (0, Rows::default());
-    for chain in chosen(&config, &letters, &args.letters)? {
+    for chain in chosen(&config, letters.as_mut(), &args.letters).await? {
         let mut after = 0;
         loop {
-            let found = letters.letters(&chain, after, LETTERS_MAX).map_err(|error| Failure::sink(error, false))?;
+            let found =
+                letters.letters(&chain, after, LETTERS_MAX).await.map_err(|error| Failure::sink(error, false))?;
             let Some(last) = found.last() else { break };
             after = last.n;
             let wanted = found.iter().filter(|kept| is_wanted(&config, kept, &args.letters));
             let wanted: Vec<i64> = wanted.map(|kept| kept.n).collect();
             let settled = Settled { lane: &chain.lane, letters: &wanted, upserts: &none, deletes: &none };
-            letters.settle(&settled).map_err(|error| Failure::sink(error, true))?;
+            letters.settle(&settled).await.map_err(|error| Failure::sink(error, true))?;
             n_dropped += wanted.len() as u64;
         }
     }
@@ -100,19 +101,19 @@ pub fn drop(args: &DeadLettersDrop) -> Outcome<()> {
     output::print(&format!("{} {changes} given up\n", grouped(n_dropped)))
 }
 
-fn chains(letters: &DeadLetters) -> Outcome<Vec<Chain>> {
-    letters.chains().map_err(|error| Failure::sink(error, false))
+async fn chains(letters: &mut dyn LetterBox) -> Outcome<Vec<Chain>> {
+    letters.chains().await.map_err(|error| Failure::sink(error, false))
 }
 
 /// The chains that have what is asked for; without a word all of them.
-fn chosen(config: &Config, letters: &DeadLetters, wanted: &Letters) -> Outcome<Vec<Chain>> {
+async fn chosen(config: &Config, letters: &mut dyn LetterBox, wanted: &Letters) -> Outcome<Vec<Chain>> {
     let mut chosen = Vec::new();
-    for chain in chains(letters)? {
+    for chain in chains(letters).await? {
         let has = match (&wanted.key, &wanted.letter) {
             (Some(key), _) => is_entity(&chain.first.letter, key),
             (None, Some(letter)) => {
                 let (lane, n) = lane_and_number(config, letter)?;
-                let before = letters.letters(&chain, n - 1, 1).map_err(|error| Failure::sink(error, false))?;
+                let before = letters.letters(&chain, n - 1, 1).await.map_err(|error| Failure::sink(error, false))?;
                 chain.lane == lane && before.first().is_some_and(|kept| kept.n == n)
             }
             (None, None) => true,

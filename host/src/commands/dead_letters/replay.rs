@@ -20,15 +20,15 @@ use crate::output::{self, grouped};
 use crate::pipeline::OnReject;
 use crate::pipeline::deciding::{self, Aside, Decided, Undecided};
 use crate::rule::Rule;
-use crate::sink::{Chain, DeadLetters, Kept, Settled};
+use crate::sink::{Chain, Kept, LetterBox, Settled};
 
 /// # Errors
 /// Exit code 1 when a rule still cannot decide some: they stay, and what follows them.
-pub fn replay(args: &DeadLettersReplay) -> Outcome<()> {
+pub async fn replay(args: &DeadLettersReplay) -> Outcome<()> {
     let config = Config::load(&args.file.config)?;
-    let mut letters = assemble::dead_letters(&config)?;
+    let mut letters = assemble::letter_box(&config)?;
     let wanted = |chain: &Chain| args.key.as_ref().is_none_or(|key| is_entity(&chain.first.letter, key));
-    let chosen: Vec<Chain> = chains(&letters)?.into_iter().filter(wanted).collect();
+    let chosen: Vec<Chain> = chains(letters.as_mut()).await?.into_iter().filter(wanted).collect();
     if let (true, Some(key)) = (chosen.is_empty(), &args.key) {
         return Err(Failure::usage(anyhow!(
             "entity {key} of pipeline {} is not in quarantine: `hindsight dead-letters list` shows what is",
@@ -36,16 +36,17 @@ pub fn replay(args: &DeadLettersReplay) -> Outcome<()> {
         )));
     }
     let on_reject = if args.drop_rejected { OnReject::Skip } else { OnReject::Quarantine };
+    letters.begin().await.map_err(|error| Failure::sink(error, true))?;
     let mut rules = BTreeMap::new();
     let mut outcomes = Vec::new();
     for chain in chosen {
         let outcome = if waits(&chain.first.letter) {
             if !rules.contains_key(&chain.lane) {
-                let active = letters.active_rule(&chain.lane).map_err(|error| Failure::sink(error, false))?;
+                let active = letters.active_rule(&chain.lane).await.map_err(|error| Failure::sink(error, false))?;
                 rules.insert(chain.lane.clone(), assemble::replaying(&config, active)?);
             }
             let (rule, version) = rules.get_mut(&chain.lane).expect("it was put there");
-            replay_chain(&config, &mut letters, &chain, (rule.as_mut(), version), on_reject)?
+            replay_chain(&config, letters.as_mut(), &chain, (rule.as_mut(), version), on_reject).await?
         } else {
             // What came after it is in the history already.
             let why = "it has no place any more that it could be decided in: only `drop` is left".to_owned();
@@ -71,16 +72,16 @@ struct Replayed {
 }
 
 /// Until nothing of the chain is left: a running pipeline may add to it meanwhile.
-fn replay_chain(
+async fn replay_chain(
     config: &Config,
-    letters: &mut DeadLetters,
+    letters: &mut dyn LetterBox,
     chain: &Chain,
     (rule, version): (&mut dyn Rule, &Arc<RuleVersion>),
     on_reject: OnReject,
 ) -> Outcome<Replayed> {
     let mut replayed = Replayed::default();
     loop {
-        let mut step = letters.letters(chain, 0, LETTERS_MAX).map_err(|error| Failure::sink(error, false))?;
+        let mut step = letters.letters(chain, 0, LETTERS_MAX).await.map_err(|error| Failure::sink(error, false))?;
         if step.is_empty() {
             return Ok(replayed);
         }
@@ -96,10 +97,10 @@ fn replay_chain(
             )));
         }
         let sink = |error| Failure::sink(error, false);
-        letters.prepare(&plan.history).map_err(sink)?;
+        letters.prepare(&plan.history).await.map_err(sink)?;
         let sorted = deciding::sort(&batch, &plan, &Quarantine::default(), on_reject);
         let mut sorted = sorted.map_err(|text| Failure::run(anyhow!(text)))?;
-        sorted.groups.history = letters.entity_rows(&sorted.groups.keys, plan.scope).map_err(sink)?;
+        sorted.groups.history = letters.entity_rows(&sorted.groups.keys, plan.scope).await.map_err(sink)?;
         let decided =
             deciding::decide(rule, sorted, on_reject, usize::MAX, &|_| None).map_err(|undecided| match undecided {
                 Undecided::Rule(error) => Failure::rule(error, true),
@@ -110,7 +111,7 @@ fn replay_chain(
             |change: usize| on_reject == OnReject::Skip || aside.iter().all(|aside| aside.change as usize != change);
         let going: Vec<i64> = (0..step.len()).filter(|change| goes(*change)).map(|change| step[change].n).collect();
         let settled = Settled { lane: &chain.lane, letters: &going, upserts: &upserts, deletes: &deletes };
-        letters.settle(&settled).map_err(|error| Failure::sink(error, true))?;
+        letters.settle(&settled).await.map_err(|error| Failure::sink(error, true))?;
         if on_reject == OnReject::Skip {
             replayed.n_dropped += aside.len() as u64;
             replayed.n_decided += (going.len() - aside.len()) as u64;

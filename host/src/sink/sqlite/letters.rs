@@ -17,7 +17,7 @@ use crate::groups::Moved;
 use crate::history::{EntityRows, HistorySchema, Load, Scope, SnapshotStep};
 use crate::ledger::RuleVersion;
 use crate::rows::Rows;
-use crate::sink::SinkError;
+use crate::sink::{Chain, Kept, LetterBox, Settled, SinkError};
 
 pub const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS hindsight_dead_letters (
@@ -143,34 +143,6 @@ pub struct DeadLetters {
     prepared: Option<Prepared>,
 }
 
-/// A letter and where it is kept.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// The pipeline's name, `/` and a partition behind it where it has lanes.
-    pub lane: String,
-    pub n: i64,
-    pub letter: DeadLetter,
-    pub at: String,
-}
-
-/// An entity's letters, or a single one that has no entity or that nothing follows.
-#[derive(Clone, Debug)]
-pub struct Chain {
-    pub lane: String,
-    pub n_letters: u64,
-    /// The first one, because of which the others are there.
-    pub first: Kept,
-}
-
-/// What became of letters.
-pub struct Settled<'a> {
-    pub lane: &'a str,
-    /// They go.
-    pub letters: &'a [i64],
-    pub upserts: &'a Rows,
-    pub deletes: &'a Rows,
-}
-
 impl DeadLetters {
     /// # Errors
     /// [`SinkError::Unfit`]: no such file, or it cannot be opened.
@@ -188,8 +160,14 @@ impl DeadLetters {
         Ok(DeadLetters { connection, path, table, pipeline, prepared: None })
     }
 
-    /// In the order of their first letters.
-    pub fn chains(&self) -> Result<Vec<Chain>, SinkError> {
+    pub(super) fn failed(&self, what: &str, error: rusqlite::Error) -> SinkError {
+        SinkError::Stop(format!("{what} the dead letters in {}: {error}", self.path.display()))
+    }
+}
+
+#[async_trait::async_trait]
+impl LetterBox for DeadLetters {
+    async fn chains(&mut self) -> Result<Vec<Chain>, SinkError> {
         let text = format!(
             "SELECT {COLUMNS}, chain.n_letters
              FROM (SELECT pipeline, min(n) AS n, count(*) AS n_letters FROM hindsight_dead_letters
@@ -208,8 +186,7 @@ impl DeadLetters {
         found.map_err(|error| self.failed("read", error))
     }
 
-    /// A chain's letters behind one, in the source's order; at most so many.
-    pub fn letters(&self, chain: &Chain, after: i64, n_max: usize) -> Result<Vec<Kept>, SinkError> {
+    async fn letters(&mut self, chain: &Chain, after: i64, n_max: usize) -> Result<Vec<Kept>, SinkError> {
         let follows = chain.first.letter.quarantines && chain.first.letter.entity.is_some();
         let text = format!(
             "SELECT {COLUMNS} FROM hindsight_dead_letters AS letter JOIN hindsight_dead_letter_schemas ON hash = letter.schema
@@ -222,30 +199,27 @@ impl DeadLetters {
         found.and_then(Iterator::collect).map_err(|error| self.failed("read", error))
     }
 
-    /// The rule version that decides a lane's changes now; none before its first commit.
-    pub fn active_rule(&self, lane: &str) -> Result<Option<Arc<RuleVersion>>, SinkError> {
+    async fn begin(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn active_rule(&mut self, lane: &str) -> Result<Option<Arc<RuleVersion>>, SinkError> {
         Ok(ledger::read(&self.connection, lane, &self.path)?.active)
     }
 
-    /// As [`Sink::prepare`](crate::sink::Sink::prepare), of a table that is there.
-    pub fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
+    async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
         let place = table::Place { path: &self.path, table: &self.table, pipeline: &self.pipeline };
         table::make_or_compare(&mut self.connection, &place, history, true)?;
         self.prepared = Some(Prepared { history: history.clone(), statements: Statements::new(&self.table, history) });
         Ok(())
     }
 
-    /// As [`Sink::entity_rows`](crate::sink::Sink::entity_rows).
-    pub fn entity_rows(&self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
+    async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
         let prepared = self.prepared.as_ref().expect("prepare comes before entity_rows");
         read_entities(&self.connection, prepared, (&self.path, &self.table), keys, scope)
     }
 
-    /// Takes letters away, and writes what they came to: both or neither.
-    ///
-    /// # Errors
-    /// One of the letters is gone: somebody else settled it, and nothing is written.
-    pub fn settle(&mut self, settled: &Settled<'_>) -> Result<(), SinkError> {
+    async fn settle(&mut self, settled: &Settled<'_>) -> Result<(), SinkError> {
         let Settled { lane, letters, upserts, deletes } = settled;
         let path = self.path.clone();
         let failed = |error: rusqlite::Error| SinkError::Stop(format!("write history {}: {error}", path.display()));
@@ -272,10 +246,6 @@ impl DeadLetters {
         }
         crate::crash::point("dead-letters.settled");
         transaction.commit().map_err(failed)
-    }
-
-    pub(super) fn failed(&self, what: &str, error: rusqlite::Error) -> SinkError {
-        SinkError::Stop(format!("{what} the dead letters in {}: {error}", self.path.display()))
     }
 }
 

@@ -33,7 +33,7 @@ use state::State;
 use table::Statements;
 
 pub use ledger::read_entries;
-pub use letters::{Chain, DeadLetters, Kept, Settled};
+pub use letters::DeadLetters;
 pub use reader::Reader;
 pub use snapshot::{Known, Snapshot};
 pub use state::lanes;

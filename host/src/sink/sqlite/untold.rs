@@ -4,8 +4,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::letters::{COLUMNS, DeadLetters, Kept, MINE, kept};
-use crate::sink::SinkError;
+use super::letters::{COLUMNS, DeadLetters, MINE, kept};
+use crate::sink::{Kept, SinkError};
 
 pub const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS hindsight_dead_letters_untold (

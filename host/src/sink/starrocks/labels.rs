@@ -12,6 +12,11 @@ impl Labels {
         Labels(format!("hs-{}-{}-{partition}", short(pipeline), short(topic)))
     }
 
+    /// Of commands that settle dead letters.
+    pub fn of_letters(pipeline: &str) -> Self {
+        Labels(format!("hs-{}-letters", short(pipeline)))
+    }
+
     /// One that nobody has used.
     pub fn next(&self, n: u64) -> String {
         format!("{}-{n}-{:016x}", self.0, fastrand::u64(..))

@@ -7,18 +7,19 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
+use super::letter_box;
 use super::load::{Loader, Target};
 use super::sql;
 use crate::civil;
 use crate::dead_letter::{DeadLetter, Quarantine};
 use crate::history::Load;
-use crate::sink::SinkError;
+use crate::sink::{Kept, SinkError};
 
 /// The table's name.
 pub const TABLE: &str = "hindsight_dead_letters";
 
 /// Its columns, in order.
-pub const COLUMNS: [(&str, &str); 15] = [
+pub const COLUMNS: [(&str, &str); 16] = [
     ("pipeline", "VARCHAR(80) NOT NULL COMMENT \"and the partition\""),
     ("n", "BIGINT NOT NULL COMMENT \"in the source's order\""),
     ("entity", "VARCHAR(1048576) NULL COMMENT \"its key's values; NULL: the change has none\""),
@@ -37,6 +38,7 @@ pub const COLUMNS: [(&str, &str); 15] = [
     ),
     ("event", "VARCHAR(1048576) NOT NULL COMMENT \"the whole change, as Debezium's envelope\""),
     ("at", "DATETIME NOT NULL COMMENT \"the host's clock, UTC\""),
+    ("replayed_by", "VARCHAR(128) NULL COMMENT \"the load that a replay has begun, whose rows it is\""),
 ];
 
 /// Of these columns, which hold a text of the source's, and how many bytes.
@@ -124,23 +126,8 @@ impl Letters {
                     )));
                 }
             }
-            body.push(json!({
-                "pipeline": self.lane,
-                "n": first + number as u64,
-                "entity": letter.entity,
-                "entity_key": &*letter.entity_key,
-                "quarantines": letter.quarantines,
-                "cause": letter.cause.name(),
-                "reason": letter.reason,
-                "op": letter.op.letter().to_string(),
-                "side": letter.moved.side(),
-                "place": letter.place,
-                "rule": letter.rule,
-                "schema_hash": letter.schema.hash,
-                "schema_document": letter.schema.document,
-                "event": letter.event,
-                "at": at,
-            }));
+            let (lane, n) = (self.lane.clone(), (first + number as u64) as i64);
+            body.push(letter_box::object(&Kept { lane, n, letter: letter.clone(), at: at.clone() }, None));
         }
         Ok(Value::from(body).to_string().into())
     }

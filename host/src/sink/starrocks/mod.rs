@@ -11,6 +11,7 @@ pub mod columns;
 pub mod ddl;
 pub mod http;
 mod labels;
+mod letter_box;
 pub mod letters;
 pub mod load;
 pub mod progress;
@@ -21,5 +22,6 @@ mod sink;
 pub mod sql;
 
 pub use labels::Labels;
+pub use letter_box::StarRocksLetters;
 pub use progress::{Kept, Mark, Progress};
 pub use sink::{AWAY, Settings, StarRocks};

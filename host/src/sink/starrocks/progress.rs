@@ -55,6 +55,10 @@ pub struct Mark {
     pub digest: String,
     #[serde(with = "text", skip_serializing_if = "Option::is_none", default)]
     pub since: Option<Position>,
+    /// How often somebody has moved the lane to another place. From then on rows replace all that were written before, also where
+    /// a column says which is newer.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub moves: u64,
     /// Dead letters from this number on go with what is under way.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub letters: Option<u64>,
@@ -78,12 +82,17 @@ pub struct Intent {
 impl Mark {
     pub fn new(source: String) -> Self {
         let digest = String::new();
-        Mark { v: FORMAT, n: 0, source, at: None, prev: None, digest, since: None, letters: None, load: None }
+        Mark { v: FORMAT, n: 0, source, at: None, prev: None, digest, since: None, moves: 0, letters: None, load: None }
     }
 
     /// The one behind it.
     pub fn next(&self, load: Option<Intent>) -> Self {
         Mark { n: self.n + 1, load, ..self.clone() }
+    }
+
+    /// What the rows of a batch have in their sequence column.
+    pub fn sequence(&self, of_records: u64) -> u64 {
+        of_records + (self.moves << 48)
     }
 
     pub fn text(&self) -> String {
@@ -105,6 +114,10 @@ impl Intent {
     pub fn records(&self) -> Records {
         Records { count: self.count, sum: self.sum, sequence: self.sequence }
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 mod text {

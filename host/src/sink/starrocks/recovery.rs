@@ -51,7 +51,7 @@ impl StarRocks {
             }
             Kept::Mark(mark) => self.mark = mark,
             Kept::New => return Ok(None),
-            Kept::Nothing | Kept::Foreign(_) if !has_rows => return Ok(None),
+            Kept::Nothing | Kept::Foreign(_) if !has_rows || self.is_moved => return Ok(None),
             Kept::Nothing => return Err(self.lost("nothing is kept of where it is".into())),
             Kept::Foreign(what) => return Err(self.lost(format!("what is kept of where it is is {what}"))),
         }
@@ -91,7 +91,7 @@ impl StarRocks {
         }
         let Some(column) = self.settings.sequence.clone() else { return Ok(Became::Unknown) };
         // Nothing of this lane came later, so none of its rows was replaced.
-        let question = sql::any_row(&self.settings.table, Some((&column, intent.sequence)));
+        let question = sql::any_row(&self.settings.table, Some((&column, self.mark.sequence(intent.sequence))));
         let found = self.cluster.until(&question).await?;
         Ok(if found.is_empty() { Became::NotApplied } else { Became::Applied })
     }

@@ -58,6 +58,8 @@ pub struct StarRocks {
     prepared: Option<Prepared>,
     /// The server was asked how many labels it keeps.
     knows_labels: bool,
+    /// Somebody says where it goes on, whatever is kept of it.
+    pub(super) is_moved: bool,
 }
 
 struct Prepared {
@@ -88,7 +90,14 @@ impl StarRocks {
             redo: None,
             prepared: None,
             knows_labels: false,
+            is_moved: false,
         })
+    }
+
+    /// Whoever has it now moves it: what it does not know of its place is no fault, and what was under way is over.
+    pub fn moved_by_hand(mut self) -> Self {
+        self.is_moved = true;
+        self
     }
 
     /// The rows of this intent are there, and can be read at the leader.
@@ -280,6 +289,11 @@ impl Sink for StarRocks {
         if matches!(load.snapshot, Some(SnapshotStep::Anew | SnapshotStep::Met(_) | SnapshotStep::Ends)) {
             return Err(no_snapshot());
         }
+        if self.is_moved {
+            self.mark.moves += 1;
+            self.moved(&load.checkpoint);
+            return Ok(());
+        }
         self.check_redo(load)?;
         let has_rows = !load.upserts.is_empty() || !load.deletes.is_empty();
         let records = load.records.unwrap_or_default();
@@ -294,7 +308,8 @@ impl Sink for StarRocks {
                 ));
             }
             let Prepared { writer, .. } = self.prepared.as_ref().expect("prepare comes before rows");
-            let written = writer.write(&mut body, &load.deletes, &load.upserts, records.sequence);
+            let sequence = self.mark.sequence(records.sequence);
+            let written = writer.write(&mut body, &load.deletes, &load.upserts, sequence);
             written.map_err(|misfit| SinkError::Misfit(misfit.to_string()))?;
         }
         crash::point("starrocks.decided");

@@ -143,6 +143,17 @@ pub fn entity_questions(
     entities.map(|entities| (entities.clone(), select(table, history, keys, entities, scope))).collect()
 }
 
+/// The questions for the largest value of a column among entities' rows: `newest`, NULL where there is none.
+pub fn newest_questions(table: &str, column: &str, history: &HistorySchema, keys: &Rows) -> Vec<String> {
+    let starts = (0..keys.len()).step_by(ENTITIES_MAX);
+    let entities = starts.map(|first| first..keys.len().min(first + ENTITIES_MAX));
+    let question = |entities| {
+        let condition = condition(history, keys, entities);
+        format!("SELECT MAX({}) AS newest FROM {} WHERE {condition}", quote(column), quote(table))
+    };
+    entities.map(question).collect()
+}
+
 /// Appends an answer's rows, which come in the order of the primary key, to their entities. `found` begins with the offset 0.
 ///
 /// # Errors
@@ -185,7 +196,21 @@ fn select(table: &str, history: &HistorySchema, keys: &Rows, entities: std::ops:
     let name = |column: usize| quote(&history.columns[column].field.name);
     let names = |columns: &[usize]| columns.iter().map(|&column| name(column)).collect::<Vec<_>>().join(", ");
     let all: Vec<usize> = (0..history.columns.len()).collect();
-    let mut asked = format!("SELECT {} FROM {} WHERE ", names(&all), quote(table));
+    let mut asked =
+        format!("SELECT {} FROM {} WHERE {}", names(&all), quote(table), condition(history, keys, entities));
+    if scope == Scope::CurrentRows {
+        asked += &match history.roles.current {
+            Some(current) => format!(" AND {} = true", name(current)),
+            None => format!(" AND {} IS NULL", name(history.roles.end)),
+        };
+    }
+    asked + &format!(" ORDER BY {}", names(&history.primary_key))
+}
+
+/// That a row is one of these entities'.
+fn condition(history: &HistorySchema, keys: &Rows, entities: std::ops::Range<usize>) -> String {
+    let name = |column: usize| quote(&history.columns[column].field.name);
+    let mut asked = String::new();
     let key = &history.roles.entity_key;
     let literal =
         |entity: usize, place: usize| literal(keys.row(entity).get(place), history.columns[key[place]].field.logical);
@@ -210,14 +235,7 @@ fn select(table: &str, history: &HistorySchema, keys: &Rows, entities: std::ops:
             }
         }
     }
-    asked += ")";
-    if scope == Scope::CurrentRows {
-        asked += &match history.roles.current {
-            Some(current) => format!(" AND {} = true", name(current)),
-            None => format!(" AND {} IS NULL", name(history.roles.end)),
-        };
-    }
-    asked + &format!(" ORDER BY {}", names(&history.primary_key))
+    asked + ")"
 }
 
 /// A value in a statement.
@@ -285,7 +303,12 @@ fn push(rows: &mut Rows, told: &Told, field: &Field) -> Option<()> {
 }
 
 pub(super) fn told(row: &Row, column: &str) -> String {
-    row.get_opt::<Option<String>, _>(column).and_then(Result::ok).flatten().unwrap_or_default()
+    optional(row, column).unwrap_or_default()
+}
+
+/// None where it is NULL.
+pub(super) fn optional(row: &Row, column: &str) -> Option<String> {
+    row.get_opt::<Option<String>, _>(column).and_then(Result::ok).flatten()
 }
 
 fn failed(at: &Address, error: &mysql_async::Error) -> SqlError {
