@@ -121,8 +121,10 @@ pub async fn run(
     let mut batches = Batches::of(source, pipeline.reading);
     let (slot, position) = (Slot::new(opening), pipeline.start.clone());
     let desk = Desk::new(&pipeline.rejects);
+    // What a sink has found out of its last load is said too.
+    let is_idle = pipeline.reading == Reading::Ahead;
     let mut run =
-        Run { slot, sink, pipeline, position, summary: Summary::default(), desk, quarantined: 0, is_idle: true, tap };
+        Run { slot, sink, pipeline, position, summary: Summary::default(), desk, quarantined: 0, is_idle, tap };
     run.quarantine(false).await?;
     loop {
         let edge = Instant::now();
@@ -151,7 +153,7 @@ pub async fn run(
             }
             Ok(()) = paused.changed() => continue,
             next = batches.next(), if !is_paused => next,
-            () = for_a_while(), if !run.is_idle => {
+            () = for_a_while(pipeline.reading), if !run.is_idle => {
                 run.rest(begun).await?;
                 continue;
             }
@@ -174,8 +176,12 @@ pub async fn run(
     Ok(run.summary)
 }
 
-async fn for_a_while() {
-    tokio::time::sleep(IDLE).await;
+async fn for_a_while(reading: Reading) {
+    let interval = match reading {
+        Reading::Ahead => Duration::ZERO,
+        Reading::Between(interval) => interval,
+    };
+    tokio::time::sleep(interval + IDLE).await;
 }
 
 /// Waits until it is told to. What the channel lends is given back at once: no thread may hold it while it waits.
@@ -322,15 +328,15 @@ impl Run<'_> {
             let stop = SinkError::Stop(format!("{why}. Nothing of this batch was written"));
             return Err(Failure::sink(stop, begun));
         };
-        // Ranges of records that are still to be committed, the first one last.
-        let mut parts = vec![(0..cuts.n_records(), why.to_owned())];
-        while let Some((records, why)) = parts.pop() {
-            let (n, middle) = (records.len(), records.start + records.len() / 2);
-            if n > 1 {
-                parts.push((middle..records.end, why.clone()));
+        // Ranges of records that are still to be committed, the first one last; with those that were refused, why.
+        let mut parts = vec![(0..cuts.n_records(), Some(why.to_owned()))];
+        while let Some((part, refused)) = parts.pop() {
+            if refused.is_some() && part.len() > 1 {
+                let middle = part.start + part.len() / 2;
+                parts.extend([(middle..part.end, None), (part.start..middle, None)]);
+                continue;
             }
-            let part = if n > 1 { records.start..middle } else { records.clone() };
-            let refusing = if n > 1 { Refusing::Nothing } else { Refusing::All(&why) };
+            let refusing = refused.as_deref().map_or(Refusing::Nothing, Refusing::All);
             let (some, at) = batch.part(&*cuts, part.clone());
             let at = if part.end == cuts.n_records() { after.clone() } else { at };
             match self.commit_once(&some, None, &at, begun, refusing).await? {
@@ -338,7 +344,7 @@ impl Run<'_> {
                     self.position = Some(at);
                     crash::point("pipeline.part");
                 }
-                Committed::NotIts(why) if refusing == Refusing::Nothing => parts.push((part, why)),
+                Committed::NotIts(why) if refusing == Refusing::Nothing => parts.push((part, Some(why))),
                 Committed::NotIts(why) => return Err(Failure::sink(SinkError::Stop(why), begun)),
             }
         }

@@ -35,6 +35,7 @@ pub async fn open_lane(
         table: config.sink.table.clone(),
         sequence: starrocks.sequence.clone(),
         lane: format!("{}/{partition}", config.name),
+        lanes: offsets.partitions(),
         labels: Labels::of_partition(&config.name, &topic.name, partition),
         source: identity.to_owned(),
         labels_needed: (a_second * f64::from(offsets.partitions()) * AWAY.as_secs_f64()) as u64,
@@ -103,7 +104,7 @@ impl Progress for InOffsets {
             Some(here) => match here.metadata.as_str() {
                 "" => Kept::Foreign(format!("the offset {} without a word of this program's", here.offset)),
                 text => match Mark::parse(text) {
-                    Ok(mark) if is_at(&mark, here.offset) => Kept::Mark(mark),
+                    Ok(mark) if is_at(&mark, here.offset) => Kept::Mark(Box::new(mark)),
                     Ok(_) => Kept::Foreign(format!("the offset {} beside another one's text", here.offset)),
                     Err(what) => Kept::Foreign(what),
                 },

@@ -27,6 +27,9 @@ use crate::sink::SinkError;
 use crate::source::SourceState;
 use crate::topic::{Begin, Ending, Group, Lane, Lanes, Offsets, TopicError};
 
+/// Until a partition has begun: a third of what its group waits.
+const BEGIN_MAX: Duration = Duration::from_secs(100);
+
 const NO_SWAP: &str = "with a topic, several processes decide: a rule is changed by the configuration and a restart of each; an exchange that \
                        reaches all of them is not built yet";
 
@@ -78,6 +81,7 @@ impl<'c> Applying<'c> {
             failed,
             fenced: AtomicBool::new(false),
             turn: Arc::default(),
+            stop: course.stop.clone(),
             held: Mutex::default(),
             status,
             at_edge: Box::new(at_edge),
@@ -144,6 +148,8 @@ struct History {
     /// A lane was kept from writing.
     fenced: AtomicBool,
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// True: end.
+    stop: watch::Receiver<bool>,
     /// Also held while its figures are told: what is told only ever grows.
     held: Mutex<Held>,
     /// Of all lanes.
@@ -217,7 +223,18 @@ impl Lanes for Arc<History> {
         let partition = offsets.partition();
         let (turn, configured) = (self.turn.clone(), self.configured.clone());
         let parts = assemble::lane_parts(&self.config, &self.topic, offsets, turn, configured);
-        let parts = self.runtime.block_on(parts).map_err(|failure| TopicError::Unfit(failure.to_string()))?;
+        let mut stop = self.stop.clone();
+        // The group waits for it.
+        let parts = self.runtime.block_on(async {
+            tokio::select! {
+                parts = parts => parts.map_err(|failure| TopicError::Unfit(failure.to_string())),
+                Ok(_) = stop.wait_for(|stop| *stop) => Err(TopicError::Stop(format!("it was told to end before partition {partition} began"))),
+                () = tokio::time::sleep(BEGIN_MAX) => Err(TopicError::Unfit(format!(
+                    "partition {partition} cannot begin: what became of its last load is not known after {} s",
+                    BEGIN_MAX.as_secs()
+                ))),
+            }
+        })?;
         let position = parts.pipeline.start.clone();
         let begin = Begin { at: position.clone(), redo_to: parts.redo_to.clone() };
         let parts = Some(parts);
@@ -272,12 +289,19 @@ impl Lanes for Arc<History> {
             }
             held.lanes.values_mut().filter_map(|lane| Some((lane.task.take()?, lane.abort.take()))).collect()
         };
-        let until = tokio::time::Instant::now() + within;
+        let mut until = tokio::time::Instant::now() + within;
         for (mut task, abort) in tasks {
             self.runtime.block_on(async {
                 if how == Ending::Through {
-                    task.await.expect("it only waits for the lane");
-                } else if tokio::time::timeout_at(until, &mut task).await.is_err() {
+                    // Until it is, or it is told to end.
+                    let mut stop = self.stop.clone();
+                    tokio::select! {
+                        ended = &mut task => return ended.expect("it only waits for the lane"),
+                        Ok(_) = stop.wait_for(|stop| *stop) => until = tokio::time::Instant::now() + within,
+                    }
+                    self.held().lanes.values().for_each(|lane| _ = lane.stop.send_replace(true));
+                }
+                if tokio::time::timeout_at(until, &mut task).await.is_err() {
                     // Whoever gets the partition finds by its mark what is under way, and ends it.
                     warn!("a lane that does not come to an end is left where it is");
                     abort.inspect(AbortHandle::abort);

@@ -148,13 +148,13 @@ impl TopicSettings {
         config
     }
 
-    /// Reads partitions that it is told, and commits nothing.
     /// How long a member may not poll until it is put out of its group.
     pub(super) fn poll_max(&self) -> Duration {
         let set = self.librdkafka.iter().find(|(name, _)| name == "max.poll.interval.ms");
         set.and_then(|(_, ms)| ms.parse().ok()).map_or(POLL_MAX, Duration::from_millis)
     }
 
+    /// Reads partitions that it is told, and commits nothing.
     pub(super) fn reader(&self, isolation: Isolation) -> ClientConfig {
         let mut config = self.base();
         config

@@ -155,6 +155,11 @@ impl Group {
                 let is_through = matches!(polled, Ok(Polled::Ended)) && to_end && !stopped.load(Ordering::Relaxed);
                 assigned.end_all(&member, if is_through { Ending::Through } else { Ending::Now });
                 drop(member);
+                // One that was kept from writing at its end is not through.
+                let polled = match polled {
+                    Ok(Polled::Ended) if is_through && assigned.lanes.was_fenced() => Ok(Polled::Fenced),
+                    polled => polled,
+                };
                 match polled {
                     Ok(Polled::Ended) => break Ok(()),
                     Err(error) => break Err(error),
@@ -327,6 +332,13 @@ impl Assigned {
         self.end_all(consumer, Ending::Now);
         let partitions: Vec<u32> = list.elements().iter().map(|element| element.partition() as u32).collect();
         for partition in partitions {
+            if partition >= self.partitions {
+                return Err(TopicError::Stop(format!(
+                    "topic {} had {} partitions when this process began, and has partition {partition} now: keys lie in other partitions \
+                     than before, and the order of their changes is lost. Begin a new history from a new topic",
+                    self.topic, self.partitions
+                )));
+            }
             let by = By::Member { consumer: Arc::downgrade(consumer), requests: self.requests.clone() };
             let (topic, partitions) = (self.topic.to_string(), self.partitions);
             let Begin { at: start, redo_to } = self.lanes.begin(Offsets { topic, partition, partitions, by })?;

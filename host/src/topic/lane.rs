@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::inbox::{Held, Inbox, Message, Taken};
 use super::schemas::{Order, Schemas};
@@ -218,15 +218,20 @@ impl Lane {
                         return Ok(true);
                     }
                     *batch = None;
-                    self.account = Account::default();
                 }
+                // A part of the batch that comes again is not that batch.
+                Taken::Closed if self.of.redo_to.is_some() => return Ok(false),
                 Taken::Closed => self.has_ended = true,
-                // What is missing of it may be on its way to this replica.
-                Taken::End if self.of.redo_to.is_some() => {
+                Taken::End if self.of.redo_to.is_some() && self.of.to_end => {
                     let Of { topic, partition, redo_to, .. } = &self.of;
-                    warn!(topic = &**topic, partition, ?redo_to, "the messages of the last load are waited for");
-                    inbox.arrived().await;
+                    return Err(SourceError::Stop(format!(
+                        "topic {topic}, partition {partition} ends at offset {}, and the load that was under way goes on up to {}",
+                        self.reached.offset,
+                        redo_to.unwrap_or_default()
+                    )));
                 }
+                // What is missing of it is on its way, or may be on its way to this replica.
+                Taken::End | Taken::Nothing if self.of.redo_to.is_some() => inbox.arrived().await,
                 Taken::End if self.of.to_end => self.has_ended = true,
                 Taken::End | Taken::Nothing if batch.is_some() => return Ok(true),
                 Taken::End | Taken::Nothing => inbox.arrived().await,

@@ -4,6 +4,7 @@
 //! Kafka keeps the group's offsets from members that were put out, not from one that has lost a partition alone. So they are
 //! written by the polling thread only, between two polls: whoever has been given away is not written by then.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::client::Told;
 use super::group::Consumer;
@@ -135,10 +136,16 @@ impl Offsets {
                 loop {
                     match commit(consumer, &self.topic, self.partition, offset, &metadata) {
                         Ok(()) => return Ok(()),
-                        Err(error) if is_lost(&error) => {
+                        Err(error) if tries == TRIES_MAX && is_lost(&error) => {
                             return Err(NotKept::Lost(format!("the group has members: end them first ({error})")));
                         }
                         Err(error) if tries == TRIES_MAX => return Err(NotKept::Refused(error.to_string())),
+                        // Of one with a name of its own it is not said when it ends, but only noticed.
+                        Err(error) if tries == 0 && is_lost(&error) => {
+                            info!(
+                                "the group has members, or had some a moment ago: it is waited until they are missed"
+                            );
+                        }
                         Err(error) => debug!("the offset is not kept yet: {error}"),
                     }
                     tries += 1;
@@ -149,35 +156,43 @@ impl Offsets {
     }
 }
 
-const TRIES_MAX: u32 = 20;
+/// Longer than a session.
+const TRIES_MAX: u32 = 200;
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// A member's own end of it: what its lanes ask for, and what the broker has not answered yet.
-pub(super) struct Writing {
-    requests: Mutex<Receiver<Request>>,
-    unanswered: Mutex<Vec<Request>>,
+pub(super) struct Writing(Mutex<Asked>);
+
+struct Asked {
+    requests: Receiver<Request>,
+    /// In their order.
+    unanswered: VecDeque<Request>,
 }
 
 impl Writing {
     pub fn of(requests: Receiver<Request>) -> Self {
-        Writing { requests: Mutex::new(requests), unanswered: Mutex::default() }
+        Writing(Mutex::new(Asked { requests, unanswered: VecDeque::new() }))
     }
 
     /// Writes what is asked for; waits for it this long. Called by the polling thread alone.
     pub fn serve(&self, consumer: &Consumer, topic: &str, wait: Duration) {
-        let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
-        for request in std::mem::take(&mut *unanswered) {
-            unanswered.extend(write(consumer, topic, request));
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Asked { requests, unanswered } = &mut *asked;
+        if unanswered.is_empty() {
+            match requests.recv_timeout(wait) {
+                Ok(request) => unanswered.push_back(request),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Every lane holds one of the senders, and so does the member.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+            }
         }
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        match requests.recv_timeout(wait) {
-            Ok(request) => unanswered.extend(write(consumer, topic, request)),
-            Err(RecvTimeoutError::Timeout) => {}
-            // Every lane holds one of the senders, and so does the member.
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
-        }
-        while let Ok(request) = requests.try_recv() {
-            unanswered.extend(write(consumer, topic, request));
+        unanswered.extend(requests.try_iter());
+        while let Some(request) = unanswered.pop_front() {
+            if let Some(request) = write(consumer, topic, request) {
+                // The broker is away: that is not waited for once for each of them, without a poll in between.
+                unanswered.push_front(request);
+                break;
+            }
         }
     }
 }
@@ -213,15 +228,18 @@ fn write(consumer: &Consumer, topic: &str, request: Request) -> Option<Request> 
 
 /// Whether what is written now is written as a member, for a partition that is this member's.
 fn owns(consumer: &Consumer, topic: &str, partition: u32) -> Result<(), String> {
-    if consumer.assignment_lost() {
-        return Err("the member was put out of its group".into());
-    }
     // One that has left would write as nobody, which a group without members takes.
     if !has_member_id(consumer) {
         return Err("the member has left its group".into());
     }
     match consumer.assignment() {
-        Ok(assigned) if assigned.find_partition(topic, partition as i32).is_some() => Ok(()),
+        // The last question: to answer the others the client has looked how long it was away.
+        Ok(assigned) if assigned.find_partition(topic, partition as i32).is_some() => {
+            match consumer.assignment_lost() {
+                true => Err("the member was put out of its group".into()),
+                false => Ok(()),
+            }
+        }
         Ok(_) => Err(format!("partition {partition} is not assigned to this member")),
         Err(error) => Err(format!("the client does not say what is assigned: {error}")),
     }
@@ -263,7 +281,6 @@ fn is_lost(error: &KafkaError) -> bool {
         Some(
             RDKafkaErrorCode::IllegalGeneration
                 | RDKafkaErrorCode::UnknownMemberId
-                | RDKafkaErrorCode::FencedInstanceId
                 | RDKafkaErrorCode::FencedMemberEpoch
                 | RDKafkaErrorCode::StaleMemberEpoch
                 | RDKafkaErrorCode::AssignmentLost
@@ -279,6 +296,9 @@ fn is_refused(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::OffsetMetadataTooLarge
                 | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::InvalidCommitOffsetSize
+                // Another process has the name that is to be this one's own.
+                | RDKafkaErrorCode::FencedInstanceId
                 | RDKafkaErrorCode::Fatal
         )
     )

@@ -1,7 +1,10 @@
 //! From a real server through a real broker into the stand-in of StarRocks: the table is the oracle's, whatever falls.
 
 mod apply;
+mod faults;
 mod kills;
+mod labels;
+mod set_aside;
 
 use hindsight_tests::generator::{Load, Transaction};
 use hindsight_tests::live::{Live, Running};
@@ -9,6 +12,7 @@ use hindsight_tests::mysql::Mysql;
 use hindsight_tests::oracle::Change;
 use hindsight_tests::pipeline::{Place, Rule};
 use hindsight_tests::starrocks::{Cluster, Table};
+use hindsight_tests::topic::Topic;
 
 use crate::topic::apply::QUICK;
 
@@ -24,6 +28,15 @@ fn lines(rule: Rule) -> &'static str {
     }
 }
 
+fn is_long() -> bool {
+    std::env::var_os("HINDSIGHT_TEST_LONG").is_some()
+}
+
+/// The section of a topic with one process, which has its partitions again as soon as it is started again.
+fn member(topic: &Topic) -> String {
+    topic.section().replace("[topic]\n", "[topic]\nmember = \"one\"\n")
+}
+
 fn load(seed: u64, changes: usize) -> Vec<Transaction> {
     Load { seed, changes, owners: changes as u64 / 20, ..Load::default() }.transactions().collect()
 }
@@ -35,13 +48,31 @@ fn list(transactions: &[Transaction]) -> Vec<Change> {
 /// A pipeline whose history is in a table of this cluster; the table is made.
 #[track_caller]
 fn place(cluster: &Cluster, server: &Mysql, section: &str, rule: Rule, more: &str) -> (Place, Table) {
-    let table = cluster.table(&format!("{}{more}", lines(rule)));
+    place_with(cluster, server, section, rule, &format!("{}{more}", lines(rule)))
+}
+
+/// The same with these lines alone.
+#[track_caller]
+fn place_with(cluster: &Cluster, server: &Mysql, section: &str, rule: Rule, lines: &str) -> (Place, Table) {
+    let (place, table) = unmade(cluster, server, section, rule, lines);
+    cluster.make(&place, str::to_owned);
+    (place, table)
+}
+
+/// The same, and a text of the history's has room for so many bytes.
+#[track_caller]
+fn place_narrow(cluster: &Cluster, server: &Mysql, section: &str, rule: Rule, bytes: usize) -> (Place, Table) {
+    let (place, table) = unmade(cluster, server, section, rule, lines(rule));
+    cluster.make(&place, |statement| statement.replace("VARCHAR(1020)", &format!("VARCHAR({bytes})")));
+    (place, table)
+}
+
+fn unmade(cluster: &Cluster, server: &Mysql, section: &str, rule: Rule, lines: &str) -> (Place, Table) {
+    let table = cluster.table(lines);
     let section = format!("{section}{QUICK}");
     let live =
         Live { rule, batch: BATCH, topic: &section, name: &table.pipeline, sink: &table.sink, ..Live::of(server) };
-    let place = live.place();
-    cluster.make(&place);
-    (place, table)
+    (live.place(), table)
 }
 
 #[track_caller]

@@ -21,6 +21,9 @@ const AGAIN_LONGER_MAX: Duration = Duration::from_secs(10);
 /// After so long without an answer it is said in the log, and goes on.
 const SAY_AFTER: Duration = Duration::from_secs(10);
 
+/// A question that is refused for so long will be refused for ever.
+const REFUSED_MAX: Duration = Duration::from_secs(60);
+
 /// Where a cluster's frontends are asked, and by whom.
 #[derive(Clone, Debug)]
 pub struct Door {
@@ -170,10 +173,37 @@ impl Cluster {
             }
             match self.ask(question).await {
                 Ok(answer) => return Ok(answer),
-                Err(error @ SqlError::Refused { .. }) => return Err(SinkError::Stop(error.to_string())),
+                // As while a backend is away.
+                Err(error @ SqlError::Refused { .. }) if waiting.has_lasted(REFUSED_MAX) => {
+                    return Err(SinkError::Stop(error.to_string()));
+                }
+                Err(error @ SqlError::Refused { .. }) => {
+                    waiting.again(|| format!("a question is refused: {error}")).await
+                }
                 // Another frontend may not show the load.
                 Err(error) => waiting.again(|| format!("StarRocks does not answer: {error}")).await,
             }
+        }
+    }
+
+    /// The leader's answer: what is not there according to it is not there.
+    ///
+    /// # Errors
+    /// As [`Cluster::until`].
+    pub async fn of_leader(&mut self, question: &str) -> Result<Vec<Row>, SinkError> {
+        let mut waiting = Waiting::new();
+        loop {
+            match self.go_to_leader().await {
+                Ok(()) => match self.ask(question).await {
+                    Err(SqlError::Unreached { .. }) => {}
+                    answer => return answer.map_err(|error| SinkError::Stop(error.to_string())),
+                },
+                Err(error @ SqlError::Refused { .. }) => {
+                    return Err(SinkError::Stop(format!("which frontend leads has to be known: {error}")));
+                }
+                Err(_) => {}
+            }
+            waiting.again(|| "StarRocks' leader does not answer".into()).await;
         }
     }
 
@@ -232,6 +262,11 @@ pub(super) struct Waiting {
 impl Waiting {
     pub fn new() -> Self {
         Waiting { begun: Instant::now(), pause: AGAIN, said: SAY_AFTER }
+    }
+
+    /// Whether it is tried for so long by now.
+    pub fn has_lasted(&self, time: Duration) -> bool {
+        self.begun.elapsed() > time
     }
 
     /// The server has too much to do: from here on there is more time between two tries.

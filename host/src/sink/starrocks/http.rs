@@ -200,6 +200,7 @@ impl Access {
                 if said.status() == StatusCode::CONTINUE
                     && let Some(release) = release.lock().ok().and_then(|mut release| release.take())
                 {
+                    crash::point("starrocks.continued");
                     let _ = release.send(());
                 }
             });

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::letter_box;
 use super::load::{Loader, Target};
+use super::progress::Mark;
 use super::sql;
 use crate::civil;
 use crate::dead_letter::{DeadLetter, Quarantine};
@@ -70,13 +71,14 @@ impl Letters {
         mark * OF_ONE_MARK
     }
 
-    /// Reads who is in quarantine, where the load of this label can be seen.
-    pub async fn read(&mut self, cluster: &mut Cluster, shows: Option<&str>) -> Result<(), SinkError> {
+    /// Reads who is in quarantine by what is certain, where the lane's last load can be seen.
+    pub async fn read(&mut self, cluster: &mut Cluster, mark: &Mark) -> Result<(), SinkError> {
+        let certain = mark.letters.map(|first| format!(" AND n < {first}")).unwrap_or_default();
         let question = format!(
-            "SELECT DISTINCT entity, entity_key FROM {TABLE} WHERE pipeline = {} AND quarantines = true AND entity IS NOT NULL",
+            "SELECT DISTINCT entity, entity_key FROM {TABLE} WHERE pipeline = {} AND quarantines = true AND entity IS NOT NULL{certain}",
             sql::text(&self.lane)
         );
-        let rows = cluster.where_shown(shows, &question).await?;
+        let rows = cluster.where_shown(mark.prev.as_deref(), &question).await?;
         let mut quarantine = Quarantine::default();
         for row in &rows {
             quarantine.insert(&sql::told(row, "entity"), &sql::told(row, "entity_key").into());
@@ -86,9 +88,9 @@ impl Letters {
     }
 
     /// As it is now, or was a moment ago.
-    pub async fn look(&mut self, cluster: &mut Cluster, shows: Option<&str>) -> Result<Arc<Quarantine>, SinkError> {
+    pub async fn look(&mut self, cluster: &mut Cluster, mark: &Mark) -> Result<Arc<Quarantine>, SinkError> {
         if !self.quarantine.is_empty() && self.looked.elapsed() > LOOK {
-            self.read(cluster, shows).await?;
+            self.read(cluster, mark).await?;
         }
         Ok(self.quarantine.clone())
     }
@@ -100,9 +102,14 @@ impl Letters {
     }
 
     /// The numbers that are there, from this one on.
-    pub async fn numbers_from(&self, cluster: &mut Cluster, first: u64) -> Result<Vec<u64>, SinkError> {
+    pub async fn numbers_from(
+        &self,
+        cluster: &mut Cluster,
+        shows: Option<&str>,
+        first: u64,
+    ) -> Result<Vec<u64>, SinkError> {
         let question = format!("SELECT n FROM {TABLE} WHERE pipeline = {} AND n >= {first}", sql::text(&self.lane));
-        let rows = cluster.until(&question).await?;
+        let rows = cluster.where_shown(shows, &question).await?;
         Ok(rows.iter().filter_map(|row| sql::told(row, "n").parse().ok()).collect())
     }
 

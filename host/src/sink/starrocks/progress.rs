@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Position, Records};
 use crate::sink::SinkError;
 
+const MOVES_SHIFT: u32 = 40;
+
+/// Moves of a lane that its rows' sequences have room for.
+pub const MOVES_MAX: u64 = (1 << (48 - MOVES_SHIFT)) - 1;
+
 /// Version of what is kept.
 const FORMAT: u32 = 1;
 
@@ -28,7 +33,7 @@ pub trait Progress: Send + Sync {
 /// What is kept of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
-    Mark(Mark),
+    Mark(Box<Mark>),
     /// Nothing; of other lanes there is.
     New,
     /// Nothing of any lane.
@@ -45,6 +50,8 @@ pub struct Mark {
     pub n: u64,
     /// Kind and name of the source, as checkpoints have it.
     pub source: String,
+    /// How many lanes there are: with more of them keys would lie elsewhere.
+    pub lanes: u32,
     /// All before it is in the table; none: the beginning.
     #[serde(with = "text", skip_serializing_if = "Option::is_none", default)]
     pub at: Option<Position>,
@@ -59,9 +66,12 @@ pub struct Mark {
     /// a column says which is newer.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub moves: u64,
-    /// Dead letters from this number on go with what is under way.
+    /// Dead letters from this number on go with what is under way, or with what comes next.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub letters: Option<u64>,
+    /// A load of dead letters that has begun.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub letters_load: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub load: Option<Intent>,
 }
@@ -80,19 +90,32 @@ pub struct Intent {
 }
 
 impl Mark {
-    pub fn new(source: String) -> Self {
-        let digest = String::new();
-        Mark { v: FORMAT, n: 0, source, at: None, prev: None, digest, since: None, moves: 0, letters: None, load: None }
+    pub fn new(source: String, lanes: u32) -> Self {
+        Mark {
+            v: FORMAT,
+            n: 0,
+            source,
+            lanes,
+            at: None,
+            prev: None,
+            digest: String::new(),
+            since: None,
+            moves: 0,
+            letters: None,
+            letters_load: None,
+            load: None,
+        }
     }
 
-    /// The one behind it.
-    pub fn next(&self, load: Option<Intent>) -> Self {
-        Mark { n: self.n + 1, load, ..self.clone() }
+    /// The one behind it, with nothing more under way.
+    pub fn next(&self) -> Self {
+        Mark { n: self.n + 1, letters_load: None, ..self.clone() }
     }
 
-    /// What the rows of a batch have in their sequence column.
+    /// What the rows of a batch have in their sequence column: `of_records` is an epoch in its upper 16 bits and a number in its lower
+    /// 40; the moves lie between them. So it rises with each of the three, and no two batches of a pipeline have the same.
     pub fn sequence(&self, of_records: u64) -> u64 {
-        of_records + (self.moves << 48)
+        of_records | self.moves << MOVES_SHIFT
     }
 
     pub fn text(&self) -> String {
@@ -158,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_mark_reads_back_and_another_text_is_refused() {
-        let mut mark = Mark::new("topic changes".into());
+        let mut mark = Mark::new("topic changes".into(), 3);
         assert_eq!(Mark::parse(&mark.text()), Ok(mark.clone()));
         mark.at = Some(Position("topic/1 offset=4 epoch=1 number=9".into()));
         (mark.since, mark.prev, mark.digest) = (mark.at.clone(), Some("hs-1".into()), "ab".into());

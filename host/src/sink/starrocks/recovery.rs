@@ -6,7 +6,7 @@
 use tracing::{info, warn};
 
 use super::attempt::Outcome;
-use super::progress::{Intent, Kept, Mark};
+use super::progress::{Intent, Kept};
 use super::reply::LabelState;
 use super::sink::StarRocks;
 use super::sql;
@@ -49,13 +49,29 @@ impl StarRocks {
                     self.settings.lane, mark.source, self.settings.source
                 )));
             }
-            Kept::Mark(mark) => self.mark = mark,
+            Kept::Mark(mark) if mark.lanes != self.settings.lanes => {
+                return Err(SinkError::Unfit(format!(
+                    "lane {} was one of {}, and the topic has {} partitions now: keys lie in other partitions than before, and the order \
+                     of their changes is lost. Begin a new history from a new topic",
+                    self.settings.lane, mark.lanes, self.settings.lanes
+                )));
+            }
+            Kept::Mark(mark) => self.mark = *mark,
             Kept::New => return Ok(None),
             Kept::Nothing | Kept::Foreign(_) if !has_rows || self.is_moved => return Ok(None),
             Kept::Nothing => return Err(self.lost("nothing is kept of where it is".into())),
             Kept::Foreign(what) => return Err(self.lost(format!("what is kept of where it is is {what}"))),
         }
-        let Some(intent) = self.mark.load.take() else { return Ok(None) };
+        if self.is_moved {
+            // A look changes nothing.
+            return Ok(None);
+        }
+        if let Some(label) = self.mark.letters_load.take()
+            && self.rows.settle(&label, true).await == Outcome::Applied
+        {
+            self.mark.prev = Some(label);
+        }
+        let Some(intent) = self.mark.load.clone() else { return Ok(None) };
         let became = match self.rows.settle(&intent.label, true).await {
             Outcome::Applied => Became::Applied,
             Outcome::NotApplied(_) | Outcome::NotNow(_) | Outcome::Rejected(_) | Outcome::Stop(_) => Became::NotApplied,
@@ -63,20 +79,10 @@ impl StarRocks {
         };
         crash::point("recovery.settled");
         info!(lane = self.settings.lane, label = intent.label, ?became, "the last load of the process before");
-        let moves = self.mark.at.as_ref() != Some(&intent.to);
-        if !moves {
-            if became == Became::Applied {
-                self.mark.prev = Some(intent.label);
-            }
-            // Dead letters, which go with the load behind them.
-            self.forget_letters().await?;
-            return Ok(None);
-        }
         if became == Became::Applied {
             self.applied(&intent);
             return Ok(None);
         }
-        self.forget_letters().await?;
         let is_certain = became == Became::NotApplied;
         Ok(Some(Redo { intent, digest: self.mark.digest.clone(), is_certain }))
     }
@@ -92,13 +98,14 @@ impl StarRocks {
         let Some(column) = self.settings.sequence.clone() else { return Ok(Became::Unknown) };
         // Nothing of this lane came later, so none of its rows was replaced.
         let question = sql::any_row(&self.settings.table, Some((&column, self.mark.sequence(intent.sequence))));
-        let found = self.cluster.until(&question).await?;
+        let found = self.cluster.of_leader(&question).await?;
         Ok(if found.is_empty() { Became::NotApplied } else { Became::Applied })
     }
 
     /// A batch that comes again has to be the one that was under way.
     pub(super) fn check_redo(&mut self, load: &crate::history::Load) -> Result<(), SinkError> {
-        let Some(Redo { intent, digest, is_certain }) = &self.redo else { return Ok(()) };
+        let Some(Redo { intent, digest, is_certain }) = self.redo.take() else { return Ok(()) };
+        self.is_redoing = true;
         let lane = &self.settings.lane;
         let records = load.records.unwrap_or_default();
         if load.checkpoint.position != intent.to || records != intent.records() {
@@ -109,7 +116,7 @@ impl StarRocks {
                 intent.count, intent.to.0, records.count, load.checkpoint.position.0
             )));
         }
-        if *is_certain || load.upserts.is_empty() && load.deletes.is_empty() {
+        if is_certain || load.upserts.is_empty() && load.deletes.is_empty() {
             return Ok(());
         }
         let from = self.mark.at.as_ref().map_or("the beginning", |position| position.0.as_str());
@@ -118,11 +125,11 @@ impl StarRocks {
              {} is in the table, or is not",
             intent.label, intent.to.0
         );
-        if *digest != load.decided_by.digest {
+        if digest != load.decided_by.digest {
             return Err(SinkError::Stop(format!(
                 "{unknown}. To decide it again takes the same rule ({}), and the configuration names another: name that one, and change \
                  it afterwards",
-                crate::ledger::short(digest)
+                crate::ledger::short(&digest)
             )));
         }
         if !load.decided_by.replay_safe {
@@ -156,9 +163,4 @@ impl StarRocks {
             _ => error,
         }
     }
-}
-
-/// For a lane that begins.
-pub(super) fn beginning(source: &str) -> Mark {
-    Mark::new(source.to_owned())
 }

@@ -13,8 +13,8 @@ use super::http::Access;
 use super::labels::Labels;
 use super::letters::Letters;
 use super::load::{Loader, Target};
-use super::progress::{Intent, Mark, Progress};
-use super::recovery::{self, Became, Redo};
+use super::progress::{Intent, MOVES_MAX, Mark, Progress};
+use super::recovery::{Became, Redo};
 use super::reply::Reply;
 use super::rows::RowWriter;
 use crate::crash;
@@ -35,6 +35,8 @@ pub struct Settings {
     pub sequence: Option<String>,
     /// The pipeline's name, `/` and the partition.
     pub lane: String,
+    /// How many there are.
+    pub lanes: u32,
     pub labels: Labels,
     /// As checkpoints name the source.
     pub source: String,
@@ -54,7 +56,10 @@ pub struct StarRocks {
     pub(super) mark: Mark,
     /// Whether it is kept as it is.
     is_kept: bool,
+    /// Until the batch that comes again is there.
     pub(super) redo: Option<Redo>,
+    /// It is there, and not yet loaded.
+    pub(super) is_redoing: bool,
     prepared: Option<Prepared>,
     /// The server was asked how many labels it keeps.
     knows_labels: bool,
@@ -78,7 +83,7 @@ impl StarRocks {
         access.hosts.extend(settings.target.frontends.iter().map(|at| at.host.clone()));
         let rows = Loader::new(settings.target.clone());
         let letters = Letters::new(&settings.target, &settings.lane);
-        let mark = recovery::beginning(&settings.source);
+        let mark = Mark::new(settings.source.clone(), settings.lanes);
         Ok(StarRocks {
             settings,
             cluster,
@@ -88,6 +93,7 @@ impl StarRocks {
             mark,
             is_kept: true,
             redo: None,
+            is_redoing: false,
             prepared: None,
             knows_labels: false,
             is_moved: false,
@@ -106,43 +112,64 @@ impl StarRocks {
         self.moved(&Checkpoint { source: self.settings.source.clone(), position: intent.to.clone() });
     }
 
+    async fn move_to(&mut self, to: &Checkpoint) -> Result<(), SinkError> {
+        if self.mark.moves == MOVES_MAX {
+            return Err(SinkError::Stop(format!("a lane is moved {MOVES_MAX} times at the most: begin a new history")));
+        }
+        for label in
+            [self.mark.load.take().map(|intent| intent.label), self.mark.letters_load.take()].into_iter().flatten()
+        {
+            self.rows.settle(&label, true).await;
+        }
+        self.mark.moves += 1;
+        self.moved(to);
+        Ok(())
+    }
+
     fn moved(&mut self, checkpoint: &Checkpoint) {
         self.mark.at = Some(checkpoint.position.clone());
         (self.mark.load, self.mark.letters) = (None, None);
-        (self.is_kept, self.redo) = (false, None);
+        (self.is_kept, self.is_redoing) = (false, false);
     }
 
     /// Loads a body under one label after the other, each kept in the mark before anything is sent, until one is applied.
     ///
     /// # Errors
     /// Nothing of it is there and nothing will be, unless another process has the lane: then nothing more is sent.
-    async fn load(&mut self, into: Into, body: Bytes, mut intent: Intent) -> Result<(), SinkError> {
+    async fn load(&mut self, mut what: What, body: Bytes) -> Result<(), SinkError> {
         let mut waiting = Waiting::new();
         loop {
-            intent.label = self.settings.labels.next(self.mark.n + 1);
-            match into.loader(self).begin(&intent.label).await {
+            let label = self.settings.labels.next(self.mark.n + 1);
+            let loader = self.loader(&what);
+            match loader.begin(&label).await {
                 Reply::Done => {}
                 Reply::Stop(why) => return Err(SinkError::Stop(format!("a load is not begun: {why}"))),
                 // Nothing is sent under this label, whatever became of it.
                 reply => {
-                    self.end(into, &intent.label).await;
+                    end(loader, &label).await;
                     waiting.again(|| format!("a load is not begun: {reply:?}")).await;
                     continue;
                 }
             }
-            crash::point(into.point("starrocks.begun", "recovery.begun", self.redo.is_some()));
-            let mark = self.mark.next(Some(intent.clone()));
+            crash::point(what.point("starrocks.begun", "recovery.begun", self.is_redoing));
+            let mut mark = self.mark.next();
+            match &mut what {
+                What::Rows(intent) => {
+                    intent.label.clone_from(&label);
+                    mark.load = Some(intent.clone());
+                }
+                What::Letters => mark.letters_load = Some(label.clone()),
+            }
             if let Err(error) = self.progress.write(&mark).await {
-                self.end(into, &intent.label).await;
+                end(self.loader(&what), &label).await;
                 return Err(error);
             }
-            crash::point(into.point("starrocks.intended", "recovery.intended", self.redo.is_some()));
+            crash::point(what.point("starrocks.intended", "recovery.intended", self.is_redoing));
             self.mark.n = mark.n;
-            let outcome = into.loader(self).send(&intent.label, body.clone()).await;
-            crash::point("starrocks.outcome");
+            let outcome = self.loader(&what).send(&label, body.clone()).await;
             let why = match outcome {
                 Outcome::Applied => {
-                    self.mark.prev = Some(intent.label.clone());
+                    self.mark.prev = Some(label);
                     return Ok(());
                 }
                 Outcome::NotApplied(why) => why,
@@ -151,46 +178,43 @@ impl StarRocks {
                     why
                 }
                 Outcome::Rejected(rejection) => {
-                    let why = into.loader(self).reasons(&rejection).await;
+                    let why = self.loader(&what).reasons(&rejection).await;
                     return Err(SinkError::Rejected(format!("StarRocks does not take a row: {why}")));
                 }
-                Outcome::Unknown(why) => match self.ask_others(&intent).await? {
-                    Became::Applied => {
-                        self.mark.prev = Some(intent.label.clone());
+                Outcome::Unknown(why) => match &what {
+                    What::Rows(intent) if self.ask_others(intent).await? == Became::Applied => {
+                        self.mark.prev = Some(label);
                         return Ok(());
                     }
                     // These very rows again: of whole rows the second time changes nothing.
-                    Became::NotApplied | Became::Unknown => why,
+                    _ => why,
                 },
                 Outcome::Stop(why) => return Err(SinkError::Stop(why)),
             };
+            if waiting.has_lasted(REFUSED_MAX) {
+                return Err(SinkError::Stop(format!("a load is refused again and again, the last time because {why}")));
+            }
             waiting.again(|| format!("a load is not there and is made again: {why}")).await;
         }
     }
 
-    /// Ends what was begun and is not sent; where that fails, the server does it after a while.
-    async fn end(&self, into: Into, label: &str) {
-        let ended = into.loader(self).roll_back(label).await;
-        debug!(label, ?ended, "a load that is not sent is ended");
+    fn loader(&self, what: &What) -> &Loader {
+        match what {
+            What::Rows(_) => &self.rows,
+            What::Letters => &self.letters.loader,
+        }
     }
 
     /// Takes away dead letters that go with a load that was not made.
-    pub(super) async fn forget_letters(&mut self) -> Result<(), SinkError> {
+    async fn forget_letters(&mut self) -> Result<(), SinkError> {
         let Some(first) = self.mark.letters else { return Ok(()) };
-        let numbers = self.letters.numbers_from(&mut self.cluster, first).await?;
+        let numbers = self.letters.numbers_from(&mut self.cluster, self.mark.prev.as_deref(), first).await?;
         if !numbers.is_empty() {
             let body = self.letters.deletes(&numbers);
-            let stays = self.stays();
-            self.load(Into::Letters, body, stays).await?;
+            self.load(What::Letters, body).await?;
         }
         self.mark.letters = None;
         Ok(())
-    }
-
-    /// An intent that moves the lane nowhere.
-    fn stays(&self) -> Intent {
-        let to = self.mark.at.clone().unwrap_or_else(|| crate::event::Position(String::new()));
-        Intent { label: String::new(), to, count: 0, sum: 0, sequence: 0 }
     }
 
     async fn remembers_enough(&mut self, replay_safe: bool) -> Result<(), SinkError> {
@@ -219,29 +243,31 @@ impl StarRocks {
     }
 }
 
-/// Which table is loaded into.
-#[derive(Clone, Copy)]
-enum Into {
-    History,
+/// What is loaded.
+enum What {
+    Rows(Intent),
+    /// Dead letters, or that they go.
     Letters,
 }
 
-impl Into {
-    fn loader(self, sink: &StarRocks) -> &Loader {
+impl What {
+    fn point(&self, usual: &'static str, of_redo: &'static str, is_redo: bool) -> &'static str {
         match self {
-            Into::History => &sink.rows,
-            Into::Letters => &sink.letters.loader,
-        }
-    }
-
-    fn point(self, usual: &'static str, of_redo: &'static str, is_redo: bool) -> &'static str {
-        match self {
-            Into::History if is_redo => of_redo,
-            Into::History => usual,
-            Into::Letters => "starrocks.letters-load",
+            What::Rows(_) if is_redo => of_redo,
+            What::Rows(_) => usual,
+            What::Letters => "starrocks.letters-load",
         }
     }
 }
+
+/// Ends what was begun and is not sent; where that fails, the server does it after a while.
+async fn end(loader: &Loader, label: &str) {
+    let ended = loader.roll_back(label).await;
+    debug!(label, ?ended, "a load that is not sent is ended");
+}
+
+/// A load that is refused for so long will be refused for ever.
+const REFUSED_MAX: Duration = Duration::from_secs(600);
 
 #[async_trait::async_trait]
 impl Sink for StarRocks {
@@ -249,7 +275,7 @@ impl Sink for StarRocks {
         self.redo = self.recover().await?;
         let checkpoint =
             self.mark.at.clone().map(|position| Checkpoint { source: self.settings.source.clone(), position });
-        self.letters.read(&mut self.cluster, self.mark.prev.as_deref()).await?;
+        self.letters.read(&mut self.cluster, &self.mark).await?;
         let redo_to = self.redo.as_ref().map(|redo| redo.intent.to.clone());
         Ok(Standing { checkpoint, ledger: Ledger::default(), redo_to })
     }
@@ -272,7 +298,7 @@ impl Sink for StarRocks {
     }
 
     async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError> {
-        self.letters.look(&mut self.cluster, self.mark.prev.as_deref()).await
+        self.letters.look(&mut self.cluster, &self.mark).await
     }
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
@@ -290,9 +316,7 @@ impl Sink for StarRocks {
             return Err(no_snapshot());
         }
         if self.is_moved {
-            self.mark.moves += 1;
-            self.moved(&load.checkpoint);
-            return Ok(());
+            return self.move_to(&load.checkpoint).await;
         }
         self.check_redo(load)?;
         let has_rows = !load.upserts.is_empty() || !load.deletes.is_empty();
@@ -317,20 +341,20 @@ impl Sink for StarRocks {
             self.mark.digest.clone_from(&load.decided_by.digest);
             self.mark.since.clone_from(&self.mark.at);
         }
+        // What was set aside of a try that came to nothing is set aside anew, or is not at all.
+        self.forget_letters().await?;
         if !load.dead_letters.is_empty() {
-            // What was set aside of a first try that came to nothing is set aside anew.
-            self.forget_letters().await?;
             let first = Letters::first(self.mark.n + 1);
             self.mark.letters = Some(first);
-            let (body, stays) = (self.letters.upserts(first, &load.dead_letters)?, self.stays());
-            self.load(Into::Letters, body, stays).await?;
+            let body = self.letters.upserts(first, &load.dead_letters)?;
+            self.load(What::Letters, body).await?;
             crash::point("starrocks.letters");
         }
         if has_rows {
             let to = load.checkpoint.position.clone();
             let intent =
                 Intent { label: String::new(), to, count: records.count, sum: records.sum, sequence: records.sequence };
-            self.load(Into::History, body.into(), intent).await?;
+            self.load(What::Rows(intent), body.into()).await?;
             crash::point("starrocks.visible");
         }
         self.moved(&load.checkpoint);
@@ -348,7 +372,7 @@ impl Sink for StarRocks {
             return Ok(());
         }
         crash::point("starrocks.idle");
-        let mark = self.mark.next(None);
+        let mark = self.mark.next();
         self.progress.write(&mark).await?;
         (self.mark, self.is_kept) = (mark, true);
         Ok(())

@@ -3,8 +3,11 @@
 //! By the text protocol only, and without a statement at connect time: prepared statements and `SET x = (SELECT …)` are refused
 //! by many releases.
 
+use std::time::Duration;
+
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Row, Value as Told};
+use tokio::time::timeout;
 
 use super::columns::ColumnType;
 use super::ddl::quote;
@@ -20,6 +23,11 @@ const ENTITIES_MAX: usize = 10_000;
 
 /// Bytes that a packet may have: what is asked for is bounded by the entities of a batch.
 const PACKET_BYTES_MAX: usize = 1 << 30;
+
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Until a question is answered.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// How to reach a frontend's MySQL port.
 #[derive(Clone, Debug)]
@@ -62,7 +70,8 @@ impl Session {
             // What the client does not have to ask for when it connects.
             .max_allowed_packet(Some(PACKET_BYTES_MAX))
             .wait_timeout(Some(28_800));
-        let conn = Conn::new(options).await.map_err(|error| failed(at, &error))?;
+        let connecting = timeout(CONNECT_MAX, Conn::new(options)).await;
+        let conn = connecting.map_err(|_| silent(at, CONNECT_MAX))?.map_err(|error| failed(at, &error))?;
         Ok(Session { conn, at: at.clone() })
     }
 
@@ -71,7 +80,8 @@ impl Session {
     /// # Errors
     /// As [`SqlError`].
     pub async fn rows(&mut self, statement: &str) -> Result<Vec<Row>, SqlError> {
-        self.conn.query(statement).await.map_err(|error| failed(&self.at, &error))
+        let answered = timeout(ANSWER_MAX, self.conn.query(statement)).await;
+        answered.map_err(|_| silent(&self.at, ANSWER_MAX))?.map_err(|error| failed(&self.at, &error))
     }
 }
 
@@ -183,12 +193,18 @@ pub fn sort_in(
     for entity in entities {
         let mut key = Vec::new();
         keys.row(entity).values().for_each(|value| value.encode(&mut key));
-        for &row in of_entity.get(&key).into_iter().flatten() {
+        for row in of_entity.remove(&key).into_iter().flatten() {
             found.rows.push_row(read.row(row).values());
         }
         found.offsets.push(found.rows.len() as u32);
     }
-    Ok(())
+    // A key that comes back in another form, as of a column with more digits, would leave its entity without rows.
+    match of_entity.into_values().flatten().next() {
+        Some(row) => {
+            Err(format!("a row is of no entity that was asked for: {:?}", read.row(row).values().collect::<Vec<_>>()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The question for these entities' rows.
@@ -309,6 +325,10 @@ pub(super) fn told(row: &Row, column: &str) -> String {
 /// None where it is NULL.
 pub(super) fn optional(row: &Row, column: &str) -> Option<String> {
     row.get_opt::<Option<String>, _>(column).and_then(Result::ok).flatten()
+}
+
+fn silent(at: &Address, max: Duration) -> SqlError {
+    SqlError::Unreached { at: at.clone(), why: format!("it has not answered within {} s", max.as_secs()) }
 }
 
 fn failed(at: &Address, error: &mysql_async::Error) -> SqlError {

@@ -1,5 +1,7 @@
 //! A stand-in of StarRocks as a pipeline's sink: its tables are made by what `hindsight ddl` prints, and read through it.
 
+pub mod faults;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -51,21 +53,22 @@ impl Cluster {
         let ports = self.stand.ports();
         let fe: Vec<String> = ports.fe.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
         let mysql: Vec<String> = ports.mysql.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let interval = if more.contains("interval") { "" } else { "interval = \"20ms\"\n" };
         let sink = format!(
-            "kind = \"starrocks\"\nfe = {fe:?}\nmysql = {mysql:?}\ndatabase = {DATABASE:?}\ntable = {name:?}\ninterval = \"20ms\"\n{more}"
+            "kind = \"starrocks\"\nfe = {fe:?}\nmysql = {mysql:?}\ndatabase = {DATABASE:?}\ntable = {name:?}\n{interval}{more}"
         );
         Table { name, pipeline, sink }
     }
 
-    /// Makes a configuration's tables by what `hindsight ddl` prints.
+    /// Makes a configuration's tables by what `hindsight ddl` prints, and a test changes.
     #[track_caller]
-    pub fn make(&self, place: &Place) {
+    pub fn make(&self, place: &Place, change: impl Fn(&str) -> String) {
         let answer = place.0.hindsight(&["ddl", "--replication", "1", "--json"]);
         assert_eq!(answer.exit, Some(0), "{}", answer.err);
         for statement in answer.json()["statements"].as_array().expect("statements") {
-            let statement = statement.as_str().expect("a text");
-            let statement =
-                statement.replacen("CREATE TABLE `", &format!("CREATE TABLE IF NOT EXISTS `{DATABASE}`.`"), 1);
+            let statement = change(statement.as_str().expect("a text"));
+            let made = format!("CREATE TABLE IF NOT EXISTS `{DATABASE}`.`");
+            let statement = statement.replacen("CREATE TABLE `", &made, 1);
             self.stand.sql(&statement).unwrap_or_else(|error| panic!("{error}: {statement}"));
         }
     }
