@@ -4,6 +4,7 @@ mod account;
 mod again;
 mod architecture;
 mod cases;
+mod compose;
 mod damaged_logs;
 mod foreign_plugins;
 mod groups;
