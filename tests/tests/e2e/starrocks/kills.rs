@@ -133,7 +133,7 @@ fn a_large_batch_comes_again_whole() {
     let place = Live { rule, batch: 16_384, topic: &section, name, sink, ..Live::of(&server) }.place();
     cluster.make(&place, str::to_owned);
     run(&place, "capture");
-    let answer = start(&place, "apply", Some("starrocks.intended:6")).end();
+    let answer = start(&place, "apply", Some("starrocks.intended:2")).end();
     assert_eq!(answer.exit, None, "it falls: {}", answer.err);
     let marks = topic.client.group_offsets(&table.pipeline, &topic.name, PARTITIONS);
     let count = |text: &String| -> u64 {
