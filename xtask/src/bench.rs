@@ -14,10 +14,10 @@ pub fn bench(name: Option<&str>, arguments: &[String]) -> Result<()> {
     }
     plugins::plugins(&[])?;
     let has = |those: &[&str]| chosen.iter().any(|name| those.contains(&name.as_str()));
-    if has(&["flink", "live", "snapshot", "topic"]) {
+    if has(&["flink", "live", "snapshot", "starrocks", "topic"]) {
         println!("server: {}", mysql::set_up()?);
     }
-    if has(&["flink", "topic"]) {
+    if has(&["flink", "starrocks", "topic"]) {
         println!("broker: {}", kafka::set_up()?);
     }
     if has(&["flink"]) {

@@ -65,11 +65,10 @@ impl Inbox {
                         return Taken::Made(made);
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.is_at_end.store(true, Ordering::Relaxed);
-                    return Taken::End;
-                }
+                // There was no other message then; by now there may be.
+                Some(Err(KafkaError::PartitionEOF(_))) => self.is_at_end.store(true, Ordering::Relaxed),
                 Some(Err(error)) => self.errors.lock().unwrap_or_else(PoisonError::into_inner).push(error),
+                None if self.is_at_end() => return Taken::End,
                 None => return Taken::Nothing,
             }
         }

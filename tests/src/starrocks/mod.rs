@@ -98,6 +98,12 @@ impl Cluster {
         rows
     }
 
+    /// The source rows that a table has a row of.
+    #[track_caller]
+    pub fn ids(&self, table: &Table) -> Vec<i64> {
+        self.select("source_id", table).iter().map(|row| number(&row[0])).collect()
+    }
+
     /// The table of `count-changes`.
     #[track_caller]
     pub fn counts(&self, table: &Table) -> CountTable {

@@ -95,6 +95,11 @@ impl Letters {
         Ok(self.quarantine.clone())
     }
 
+    /// Entities in quarantine, as they were last seen.
+    pub fn quarantined(&self) -> usize {
+        self.quarantine.len()
+    }
+
     pub fn committed(&mut self, load: &Load) {
         if !load.dead_letters.is_empty() {
             Arc::make_mut(&mut self.quarantine).extend(&load.dead_letters);

@@ -6,6 +6,7 @@
 //! about a load that was under way, hangs on a lane's [`progress`].
 
 pub mod attempt;
+mod cache;
 pub mod cluster;
 pub mod columns;
 pub mod ddl;

@@ -7,6 +7,7 @@ use hyper::body::Bytes;
 use tracing::{debug, warn};
 
 use super::attempt::Outcome;
+use super::cache::{self, Cache};
 use super::cluster::{Cluster, Door, Waiting};
 use super::ddl;
 use super::http::Access;
@@ -61,6 +62,7 @@ pub struct StarRocks {
     /// It is there, and not yet loaded.
     pub(super) is_redoing: bool,
     prepared: Option<Prepared>,
+    cache: Cache,
     /// The server was asked how many labels it keeps.
     knows_labels: bool,
     /// Somebody says where it goes on, whatever is kept of it.
@@ -70,6 +72,8 @@ pub struct StarRocks {
 struct Prepared {
     history: HistorySchema,
     writer: RowWriter,
+    /// Whether rows are remembered.
+    caches: bool,
 }
 
 impl StarRocks {
@@ -83,6 +87,7 @@ impl StarRocks {
         access.hosts.extend(settings.target.frontends.iter().map(|at| at.host.clone()));
         let rows = Loader::new(settings.target.clone());
         let letters = Letters::new(&settings.target, &settings.lane);
+        let cache = Cache::new((CACHE_BYTES / settings.lanes.max(1) as usize).max(CACHE_BYTES_MIN));
         let mark = Mark::new(settings.source.clone(), settings.lanes);
         Ok(StarRocks {
             settings,
@@ -95,6 +100,7 @@ impl StarRocks {
             redo: None,
             is_redoing: false,
             prepared: None,
+            cache,
             knows_labels: false,
             is_moved: false,
         })
@@ -167,6 +173,9 @@ impl StarRocks {
             crash::point(what.point("starrocks.intended", "recovery.intended", self.is_redoing));
             self.mark.n = mark.n;
             let outcome = self.loader(&what).send(&label, body.clone()).await;
+            if outcome != Outcome::Applied {
+                self.cache.clear();
+            }
             let why = match outcome {
                 Outcome::Applied => {
                     self.mark.prev = Some(label);
@@ -266,6 +275,10 @@ async fn end(loader: &Loader, label: &str) {
     debug!(label, ?ended, "a load that is not sent is ended");
 }
 
+/// What the lanes of a process remember together, and one at the least.
+const CACHE_BYTES: usize = 48 << 20;
+const CACHE_BYTES_MIN: usize = 4 << 20;
+
 /// A load that is refused for so long will be refused for ever.
 const REFUSED_MAX: Duration = Duration::from_secs(600);
 
@@ -293,18 +306,34 @@ impl Sink for StarRocks {
             ))
         })?;
         let writer = RowWriter::new(history, &columns, sequence.as_deref());
-        self.prepared = Some(Prepared { history: history.clone(), writer });
+        let caches = cache::comes_back(history, &columns);
+        self.cache.clear();
+        self.prepared = Some(Prepared { history: history.clone(), writer, caches });
         Ok(())
     }
 
     async fn quarantined(&mut self) -> Result<Arc<Quarantine>, SinkError> {
-        self.letters.look(&mut self.cluster, &self.mark).await
+        let before = self.letters.quarantined();
+        let quarantine = self.letters.look(&mut self.cluster, &self.mark).await?;
+        // Whoever has settled letters has written rows.
+        if quarantine.len() < before {
+            self.cache.clear();
+        }
+        Ok(quarantine)
     }
 
     async fn entity_rows(&mut self, keys: &Rows, scope: Scope) -> Result<EntityRows, SinkError> {
-        let Prepared { history, .. } = self.prepared.as_ref().expect("prepare comes before entity_rows");
+        let Prepared { history, caches, .. } = self.prepared.as_ref().expect("prepare comes before entity_rows");
         let (table, shows) = (&self.settings.table, self.mark.prev.as_deref());
-        self.cluster.entity_rows(table, history, keys, scope, shows).await
+        if !caches {
+            return self.cluster.entity_rows(table, history, keys, scope, shows).await;
+        }
+        let known = self.cache.look(history, keys, scope);
+        let found = match known.missing.is_empty() {
+            true => EntityRows::default(),
+            false => self.cluster.entity_rows(table, history, &known.missing, scope, shows).await?,
+        };
+        Ok(self.cache.complete(history, keys, &known, &found))
     }
 
     async fn unmet(&mut self, _: Option<Row<'_>>, _: usize) -> Result<Rows, SinkError> {
@@ -356,6 +385,8 @@ impl Sink for StarRocks {
                 Intent { label: String::new(), to, count: records.count, sum: records.sum, sequence: records.sequence };
             self.load(What::Rows(intent), body.into()).await?;
             crash::point("starrocks.visible");
+            let Prepared { history, .. } = self.prepared.as_ref().expect("prepare comes before rows");
+            self.cache.apply(history, &load.upserts, &load.deletes);
         }
         self.moved(&load.checkpoint);
         self.letters.committed(load);
