@@ -50,7 +50,7 @@ pub struct Parts {
 pub async fn parts(config: &Config, end: End) -> Outcome<Parts> {
     // The rule first: where it does not load, no history is made.
     let rule = configured(config)?;
-    parts_over(config, rule, sink(config)?, end, &identity(config)).await
+    parts_over(config, rule, sink(config).await?, end, &identity(config)).await
 }
 
 /// The same over a history that is only looked at, up to where the source's log ends now.
@@ -153,22 +153,25 @@ pub async fn lane_parts(
     (component, configured): (Component, Arc<RuleVersion>),
 ) -> Outcome<LaneParts> {
     let identity = topic_identity(config, topic);
-    let (mut sink, reading): (Box<dyn Sink>, Reading) = match &config.sink.kind {
+    let mut sink: Box<dyn Sink> = match &config.sink.kind {
         SinkKind::Sqlite { .. } => {
-            let lane = LaneOf { number: offsets.partition(), n_lanes: topic.partitions, turn };
-            (open_lane(config, lane)?, Reading::Ahead)
+            open_lane(config, LaneOf { number: offsets.partition(), n_lanes: topic.partitions, turn })?
         }
         SinkKind::StarRocks(starrocks) => {
-            let sink = starrocks::open_lane(config, topic, starrocks, &identity, offsets).await?;
-            (Box::new(sink), Reading::Between(starrocks.interval))
+            Box::new(starrocks::open_lane(config, topic, starrocks, &identity, offsets).await?)
         }
     };
     let Standing { checkpoint, ledger, redo_to } =
         sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
     let start = start_of(checkpoint, config, &identity)?;
     let opening = opening(ledger, component, configured, config)?;
-    let pipeline =
-        Pipeline { source: identity, start, rejects: rejects(config), reading, repeat_batch: repeat_batch() };
+    let pipeline = Pipeline {
+        source: identity,
+        start,
+        rejects: rejects(config),
+        reading: reading(config),
+        repeat_batch: repeat_batch(),
+    };
     Ok(LaneParts { opening, sink, pipeline, redo_to })
 }
 
@@ -387,7 +390,7 @@ async fn parts_over(
         source: source_identity(config),
         start,
         rejects: rejects(config),
-        reading: Reading::Ahead,
+        reading: reading(config),
         repeat_batch: repeat_batch(),
     };
     let opening = opening(standing.ledger, component, configured, config)?;
@@ -398,7 +401,7 @@ async fn parts_over(
 
 /// A pipeline's history that nobody writes now, and how far it is.
 pub async fn at_rest(config: &Config) -> Outcome<(Box<dyn Sink>, Option<Position>)> {
-    let mut sink = sink(config)?;
+    let mut sink = sink(config).await?;
     let standing = sink.checkpoint().await.map_err(|error| Failure::sink(error, false))?;
     let start = start(standing.checkpoint, config)?;
     Ok((sink, start))
@@ -513,10 +516,24 @@ impl Stage for Sandbox {
     }
 }
 
-fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
-    let path = config.sink.sqlite("a pipeline without [topic]", "add a [topic]")?;
-    let sink = Sqlite::open(path, &config.sink.table, &config.name);
-    Ok(Box::new(sink.map_err(|error| Failure::sink(error, false))?))
+async fn sink(config: &Config) -> Outcome<Box<dyn Sink>> {
+    Ok(match &config.sink.kind {
+        SinkKind::Sqlite { path } => {
+            let sink = Sqlite::open(path, &config.sink.table, &config.name);
+            Box::new(sink.map_err(|error| Failure::sink(error, false))?)
+        }
+        SinkKind::StarRocks(starrocks) => {
+            Box::new(starrocks::open_whole(config, starrocks, &source_identity(config)).await?)
+        }
+    })
+}
+
+/// When a sink is given batches.
+fn reading(config: &Config) -> Reading {
+    match &config.sink.kind {
+        SinkKind::Sqlite { .. } => Reading::Ahead,
+        SinkKind::StarRocks(starrocks) => Reading::Between(starrocks.interval),
+    }
 }
 
 /// A source, and what is asked of it beside its batches.

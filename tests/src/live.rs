@@ -278,6 +278,17 @@ impl Running {
         self.answer()
     }
 
+    /// Waits until something is so, while it runs.
+    #[track_caller]
+    pub fn wait_until(&mut self, mut is_so: impl FnMut() -> bool, what: &str) {
+        let begun = Instant::now();
+        while !is_so() {
+            self.assert_runs();
+            assert!(begun.elapsed() < WAIT_MAX, "it did not come to it: {what}: {}", self.log());
+            thread::sleep(LOOK);
+        }
+    }
+
     /// SIGTERM: it ends well.
     #[track_caller]
     pub fn stop(self) -> Answer {

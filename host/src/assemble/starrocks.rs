@@ -10,6 +10,7 @@ use crate::sink::SinkError;
 use crate::sink::starrocks::cluster::{Cluster, Door};
 use crate::sink::starrocks::http::Access;
 use crate::sink::starrocks::load::{Loader, Target};
+use crate::sink::starrocks::progress_table::InTable;
 use crate::sink::starrocks::{AWAY, Kept, Labels, Mark, Progress, Settings, StarRocks, StarRocksLetters};
 use crate::topic::{self, NotKept, Offsets};
 
@@ -25,10 +26,6 @@ pub async fn open_lane(
     offsets: Offsets,
 ) -> Outcome<StarRocks> {
     let partition = offsets.partition();
-    let a_second = match starrocks.interval {
-        Duration::ZERO => LOADS_A_SECOND,
-        interval => interval.as_secs_f64().recip().min(LOADS_A_SECOND),
-    };
     let settings = Settings {
         door: door(starrocks),
         target: target(config, starrocks),
@@ -38,10 +35,45 @@ pub async fn open_lane(
         lanes: offsets.partitions(),
         labels: Labels::of_partition(&config.name, &topic.name, partition),
         source: identity.to_owned(),
-        labels_needed: (a_second * f64::from(offsets.partitions()) * AWAY.as_secs_f64()) as u64,
+        labels_needed: labels_needed(starrocks, offsets.partitions()),
     };
     let sink = StarRocks::open(settings, Box::new(InOffsets(offsets))).await;
     sink.map_err(|error| Failure::sink(error, false))
+}
+
+/// The whole history of a pipeline without a topic.
+pub async fn open_whole(config: &Config, starrocks: &StarRocksConfig, identity: &str) -> Outcome<StarRocks> {
+    let settings = Settings {
+        door: door(starrocks),
+        target: target(config, starrocks),
+        table: config.sink.table.clone(),
+        sequence: starrocks.sequence.clone(),
+        lane: config.name.clone(),
+        lanes: 1,
+        labels: Labels::of_pipeline(&config.name),
+        source: identity.to_owned(),
+        // Each load, and the mark before it.
+        labels_needed: labels_needed(starrocks, 2),
+    };
+    let progress = InTable::new(Cluster::new(door(starrocks)), &with_frontends(&settings.target), &config.name);
+    let sink = StarRocks::open(settings, Box::new(progress)).await;
+    sink.map_err(|error| Failure::sink(error, false))
+}
+
+/// Of so many lanes.
+fn labels_needed(starrocks: &StarRocksConfig, lanes: u32) -> u64 {
+    let a_second = match starrocks.interval {
+        Duration::ZERO => LOADS_A_SECOND,
+        interval => interval.as_secs_f64().recip().min(LOADS_A_SECOND),
+    };
+    (a_second * f64::from(lanes) * AWAY.as_secs_f64()) as u64
+}
+
+/// Redirects may lead to the hosts that the configuration names.
+fn with_frontends(target: &Target) -> Target {
+    let mut target = target.clone();
+    target.access.hosts.extend(target.frontends.iter().map(|at| at.host.clone()));
+    target
 }
 
 /// The cluster's MySQL ports.
@@ -57,9 +89,7 @@ pub fn door(starrocks: &StarRocksConfig) -> Door {
 
 /// What a pipeline has set aside.
 pub fn letters(config: &Config, starrocks: &StarRocksConfig) -> StarRocksLetters {
-    let mut target = target(config, starrocks);
-    // A command asks for no more than it needs: that redirects lead to the frontends' hosts, or where the configuration says.
-    target.access.hosts.extend(starrocks.frontends.iter().map(|at| at.host.clone()));
+    let target = with_frontends(&target(config, starrocks));
     StarRocksLetters::new(Cluster::new(door(starrocks)), &target, &config.name)
 }
 
@@ -114,7 +144,7 @@ impl Progress for InOffsets {
         })
     }
 
-    async fn write(&mut self, mark: &Mark) -> Result<(), SinkError> {
+    async fn write(&mut self, mark: &mut Mark) -> Result<(), SinkError> {
         let offset = mark.at.as_ref().map_or(Ok(0), topic::offset_of).map_err(SinkError::Stop)?;
         self.0.write(offset, mark.text()).await.map_err(|error| match error {
             NotKept::Lost(why) => SinkError::Fenced(why),

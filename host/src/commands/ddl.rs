@@ -1,5 +1,5 @@
 //! `hindsight ddl`: the statements that make the history table in StarRocks, as the rule's plan has it, and the one of what is set
-//! aside.
+//! aside; without a topic, also the one of how far the pipeline is.
 
 use anyhow::anyhow;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::config::{Config, SinkKind};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::sink::starrocks::ddl::{TableOptions, create_table};
-use crate::sink::starrocks::letters;
+use crate::sink::starrocks::{letters, progress_table};
 
 /// # Errors
 /// Exit code 2: the rule makes no plan for the source's tables, or writes a column that StarRocks has no type for; 3: the
@@ -33,9 +33,12 @@ pub async fn ddl(args: &Ddl) -> Outcome<()> {
     }
     let options = TableOptions { buckets: args.buckets, replication_num: args.replication, sequence };
     let statement = create_table(table, &plan.history, &options).map_err(|error| Failure::usage(anyhow!(error)))?;
-    let letters = letters::create_table(args.replication);
+    let mut statements = vec![statement, letters::create_table(args.replication)];
+    if config.topic.is_none() {
+        statements.push(progress_table::create_table(args.replication));
+    }
     match args.json.json {
-        true => output::print_json(&json!({ "table": table, "statements": [statement, letters] })),
-        false => output::print(&format!("{statement};\n{letters};\n")),
+        true => output::print_json(&json!({ "table": table, "statements": statements })),
+        false => output::print(&statements.iter().map(|statement| format!("{statement};\n")).collect::<String>()),
     }
 }

@@ -12,7 +12,7 @@ use super::signals::stop_on_signal;
 use super::{run_apply, run_both, run_capture};
 use crate::assemble::{self, Parts};
 use crate::cli::{self, Run};
-use crate::config::{Config, SourceKind, defaults};
+use crate::config::{Config, SinkKind, SourceKind, defaults};
 use crate::control::{CaptureHalf, Control, Port};
 use crate::event::Batch;
 use crate::failure::{Failure, Outcome};
@@ -47,6 +47,10 @@ pub async fn run(config: &Config, args: &Run) -> Outcome<()> {
         ))),
     }
 }
+
+/// A start would not find the rule that was swapped in.
+const NO_SWAP: &str =
+    "a history in StarRocks does not keep components: a rule is changed by the configuration and a restart";
 
 /// How far a run goes.
 pub(super) fn end(args: &Run) -> End {
@@ -149,6 +153,10 @@ async fn direct(config: &Config, args: &Run) -> Outcome<()> {
         let limits = assemble::limits(&config.rule.limits);
         let tables = TableFilter::parse(&config.source.tables).map_err(|error| Failure::usage(anyhow!(error)))?;
         let manager = Manager::new(limits, config.source.time_zone.clone(), standing.clone(), exchange);
+        let (manager, resnapshot) = match config.sink.kind {
+            SinkKind::Sqlite { .. } => (manager, resnapshot),
+            SinkKind::StarRocks(_) => (manager.refusing(NO_SWAP), None),
+        };
         port.serve(Control {
             pipeline: config.name.clone(),
             started,

@@ -20,7 +20,7 @@ pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Op
     let source = section(&mut keys, "source", |keys| source::read(keys, folder));
     let topic = keys.table("topic").map(|table| topic::read(Keys::new(table, "[topic]", keys.faults)));
     if let (Some(section), Some(source)) = (keys.table("topic"), &source) {
-        compares_nothing(source, section, keys.faults);
+        compares_nothing(source, section, "[topic]", keys.faults);
     }
     if let (None, Some(SourceConfig { kind: SourceKind::Topic { .. }, .. })) = (keys.table("topic"), &source) {
         let fault = Fault::new(keys.heading(), "source.kind = \"topic\" without a section [topic]");
@@ -44,11 +44,10 @@ pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Op
             _ => None,
         },
     };
-    if let (None, Some(section), Some(SinkConfig { kind: SinkKind::StarRocks(_), .. })) =
-        (keys.table("topic"), keys.table("sink"), &sink)
+    if let (Some(section), Some(SinkConfig { kind: SinkKind::StarRocks(_), .. }), Some(source)) =
+        (keys.table("source"), &sink, &source)
     {
-        let help = "add a [topic], or write kind = \"sqlite\" and path = \"history.db\"";
-        not_built(&mut keys, section.span.clone(), "a history in StarRocks without a topic", help);
+        compares_nothing(source, section, "a history in StarRocks", keys.faults);
     }
     keys.end();
     let file = file.to_owned();
@@ -59,14 +58,16 @@ pub fn read(file: &Path, folder: &Path, root: &Table, faults: &mut Faults) -> Op
     Some(Config { file, name: name?, source: source?, topic, rule: rule?, sink: sink?, control })
 }
 
-/// Rows that are read again are compared where the history is, which with a topic is elsewhere.
-fn compares_nothing(source: &SourceConfig, topic: &Table, faults: &mut Faults) {
+/// Rows that are read again are compared where the history is, which with a topic is elsewhere, and in StarRocks is not built.
+fn compares_nothing(source: &SourceConfig, section: &Table, with: &str, faults: &mut Faults) {
     let SourceKind::Mysql(mysql) = &source.kind else { return };
     if mysql.snapshot.on_lost_position {
-        let message = "with [topic], a source that lost its position cannot read its tables again: events cannot be compared with a \
-                       history that is elsewhere";
+        let message = format!(
+            "with {with}, a source that lost its position cannot read its tables again: events cannot be compared with a history that \
+             is elsewhere"
+        );
         let help = "write on-lost-position = \"fail\" in [source], and snapshot = \"initial\" or \"never\"";
-        faults.push(Fault::new(topic.span.clone(), message).help(help));
+        faults.push(Fault::new(section.span.clone(), message).help(help));
     }
 }
 
@@ -267,8 +268,4 @@ pub(super) fn count(
 pub(super) fn not_empty(keys: &mut Keys<'_, '_>, key: &'static str) {
     let span = keys.get(key).map_or(0..0, |node| node.span.clone());
     keys.faults.push(Fault::new(span, format!("`{key}` of {} is empty", keys.place())).label("name at least one"));
-}
-
-pub(super) fn not_built(keys: &mut Keys<'_, '_>, span: std::ops::Range<usize>, what: &str, help: &str) {
-    keys.faults.push(Fault::new(span, format!("{what} is not built yet")).label("not built yet").help(help));
 }

@@ -90,15 +90,6 @@ fn what_is_required_is_named_when_it_is_missing() {
 }
 
 #[test]
-fn parts_that_are_not_built_yet_are_refused_by_name() {
-    let starrocks = "[sink]\nkind = \"starrocks\"\nfe = [\"http://h:8030\"]\nmysql = \"h:9030\"\ndatabase = \"d\"";
-    refused(
-        ("[sink]\npath = \"history.db\"", starrocks),
-        &["a history in StarRocks without a topic is not built yet", "kind = \"sqlite\""],
-    );
-}
-
-#[test]
 fn what_is_said_of_starrocks_is_checked() {
     let with = |fe: &str, more: &str| {
         format!("[topic]\nbrokers = \"h:1\"\nname = \"c\"\n[sink]\nkind = \"starrocks\"\nfe = {fe}\n{more}")

@@ -41,7 +41,7 @@ fn the_statement_follows_the_source_and_starrocks_takes_it() {
     }
     let cluster = StandIn::start(Settings { database: Some("history".into()), ..Settings::default() }).expect("start");
     let statements: Vec<&str> = answer.out.trim_end().trim_end_matches(';').split(";\n").collect();
-    assert_eq!(statements.len(), 2, "the history and what is set aside: {}", answer.out);
+    assert_eq!(statements.len(), 3, "the history, what is set aside, and how far it is: {}", answer.out);
     for statement in statements {
         cluster
             .sql(&statement.replacen("CREATE TABLE `", "CREATE TABLE `history`.`", 1))

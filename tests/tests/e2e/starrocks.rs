@@ -1,6 +1,7 @@
 //! From a real server through a real broker into the stand-in of StarRocks: the table is the oracle's, whatever falls.
 
 mod apply;
+mod direct;
 mod faults;
 mod kills;
 mod labels;

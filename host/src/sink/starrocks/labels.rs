@@ -12,6 +12,21 @@ impl Labels {
         Labels(format!("hs-{}-{}-{partition}", short(pipeline), short(topic)))
     }
 
+    /// Of a pipeline without a topic.
+    pub fn of_pipeline(pipeline: &str) -> Self {
+        Labels(format!("hs-{}-d", short(pipeline)))
+    }
+
+    /// Of its marks, each of which has one label.
+    pub fn of_progress(pipeline: &str) -> Self {
+        Labels(format!("hs-{}-p", short(pipeline)))
+    }
+
+    /// The one of this number.
+    pub fn fixed(&self, n: u64) -> String {
+        format!("{}-{n}", self.0)
+    }
+
     /// Of commands that settle dead letters.
     pub fn of_letters(pipeline: &str) -> Self {
         Labels(format!("hs-{}-letters", short(pipeline)))

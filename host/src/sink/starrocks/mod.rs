@@ -16,6 +16,7 @@ mod letter_box;
 pub mod letters;
 pub mod load;
 pub mod progress;
+pub mod progress_table;
 mod recovery;
 pub mod reply;
 pub mod rows;

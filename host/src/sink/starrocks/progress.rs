@@ -23,11 +23,11 @@ pub trait Progress: Send + Sync {
     async fn read(&mut self) -> Result<Kept, SinkError>;
 
     /// Keeps a mark, of a load that has begun or of one that is done; when this returns, whoever reads has it, and nothing older is
-    /// ever kept after it.
+    /// ever kept after it. Its number may be another one then, a larger one.
     ///
     /// # Errors
     /// [`SinkError::Fenced`]: the lane is another process's, and the mark is not kept, or nobody reads it.
-    async fn write(&mut self, mark: &Mark) -> Result<(), SinkError>;
+    async fn write(&mut self, mark: &mut Mark) -> Result<(), SinkError>;
 }
 
 /// What is kept of a lane.

@@ -18,8 +18,10 @@ use super::progress::{Intent, MOVES_MAX, Mark, Progress};
 use super::recovery::{Became, Redo};
 use super::reply::Reply;
 use super::rows::RowWriter;
+use super::sql;
 use crate::crash;
 use crate::dead_letter::Quarantine;
+use crate::event::Records;
 use crate::history::{Checkpoint, EntityRows, HistorySchema, Load, Scope, SnapshotStep, Standing};
 use crate::ledger::Ledger;
 use crate::rows::{Row, Rows};
@@ -166,7 +168,7 @@ impl StarRocks {
                 }
                 What::Letters => mark.letters_load = Some(label.clone()),
             }
-            if let Err(error) = self.progress.write(&mark).await {
+            if let Err(error) = self.progress.write(&mut mark).await {
                 end(self.loader(&what), &label).await;
                 return Err(error);
             }
@@ -224,6 +226,18 @@ impl StarRocks {
         }
         self.mark.letters = None;
         Ok(())
+    }
+
+    /// A history begins with an empty table, also where it begins once more.
+    async fn is_empty(&mut self) -> Result<(), SinkError> {
+        let table = &self.settings.table;
+        if self.cluster.where_shown(self.mark.prev.as_deref(), &sql::any_row(table, None)).await?.is_empty() {
+            return Ok(());
+        }
+        Err(SinkError::Stop(format!(
+            "the history begins with the rows that are in the source now, and the table {table} in StarRocks has rows already, of a \
+             snapshot that was interrupted or of another history: TRUNCATE TABLE {table}, and start again; or name another table"
+        )))
     }
 
     async fn remembers_enough(&mut self, replay_safe: bool) -> Result<(), SinkError> {
@@ -341,15 +355,18 @@ impl Sink for StarRocks {
     }
 
     async fn commit(&mut self, load: &Load) -> Result<(), SinkError> {
-        if matches!(load.snapshot, Some(SnapshotStep::Anew | SnapshotStep::Met(_) | SnapshotStep::Ends)) {
-            return Err(no_snapshot());
+        match &load.snapshot {
+            None => {}
+            Some(SnapshotStep::Anew) => self.is_empty().await?,
+            Some(SnapshotStep::Met(_) | SnapshotStep::Ends) => return Err(no_snapshot()),
         }
         if self.is_moved {
             return self.move_to(&load.checkpoint).await;
         }
         self.check_redo(load)?;
         let has_rows = !load.upserts.is_empty() || !load.deletes.is_empty();
-        let records = load.records.unwrap_or_default();
+        // Where the source gives none, marks count.
+        let records = load.records.unwrap_or(Records { sequence: self.mark.n + 1, ..Records::default() });
         let mut body = Vec::new();
         if has_rows {
             self.remembers_enough(load.decided_by.replay_safe).await?;
@@ -403,8 +420,8 @@ impl Sink for StarRocks {
             return Ok(());
         }
         crash::point("starrocks.idle");
-        let mark = self.mark.next();
-        self.progress.write(&mark).await?;
+        let mut mark = self.mark.next();
+        self.progress.write(&mut mark).await?;
         (self.mark, self.is_kept) = (mark, true);
         Ok(())
     }

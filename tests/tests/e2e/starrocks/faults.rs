@@ -40,7 +40,7 @@ fn whatever_goes_wrong_in_starrocks_the_table_is_the_oracles() {
     let is_slow = |fault: &Fault| matches!(fault, Fault::RedirectToHungBe | Fault::NeverContinue);
     let cases: Vec<_> = faults().into_iter().filter(|(_, fault, _)| is_long() || !is_slow(fault)).collect();
     let n_cases = cases.len() * timings;
-    let transactions = load(727, n_cases * 130);
+    let transactions = load(727, n_cases * if is_long() { 260 } else { 130 });
     let places = RULES.map(|rule| place(&cluster, &server, &member(&topic), rule, ""));
     let mut capture = start(&places[0].0, "capture", None);
     let mut applying: Vec<Running> = places.iter().map(|(place, _)| start(place, "apply", None)).collect();

@@ -191,7 +191,7 @@ fn two_that_both_believe_they_own_a_partition_leave_the_table_right() {
 }
 
 #[track_caller]
-fn until(mut is_so: impl FnMut() -> bool, what: &str) {
+pub fn until(mut is_so: impl FnMut() -> bool, what: &str) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < WAIT_MAX, "it did not come to it: {what}");
@@ -200,7 +200,7 @@ fn until(mut is_so: impl FnMut() -> bool, what: &str) {
 }
 
 /// As the kernel says it.
-fn is_stopped(process: &Running) -> bool {
+pub fn is_stopped(process: &Running) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
