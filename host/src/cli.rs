@@ -74,6 +74,10 @@ pub enum Command {
     ///
     /// A process that runs goes on there by itself.
     Rewind(Rewind),
+    /// Take over a table in StarRocks that another program has written so far, as it is.
+    ///
+    /// The table is compared with what the rule writes; where it goes on is said by the old program's place.
+    Adopt(Adopt),
     /// Show the rows that the next changes would write, and write nothing.
     DryRun(DryRun),
     /// Show an entity's history, or what held at an instant.
@@ -277,6 +281,34 @@ pub struct Rewind {
     #[arg(long, conflicts_with = "accept")]
     pub dry_run: bool,
     /// Move it.
+    #[arg(long)]
+    pub accept: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hindsight adopt --group item-assets-to-starrocks --accept\n  hindsight adopt --to 0=81000,1=80431 --accept\n  \
+                        hindsight adopt --debezium offset.json --accept"
+)]
+pub struct Adopt {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Where the table goes on. With a topic: the first offsets that are not in it, PARTITION=OFFSET with commas between; or start.
+    /// Without one: the GTID set that is in it.
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["group", "debezium"])]
+    pub to: Option<String>,
+    /// The same, as this consumer group keeps it: the old program's.
+    #[arg(long, value_name = "GROUP", conflicts_with = "debezium")]
+    pub group: Option<String>,
+    /// The same, as Debezium has stored it: a file with its JSON.
+    #[arg(long, value_name = "FILE")]
+    pub debezium: Option<PathBuf>,
+    /// Only look at the table and show where it would go on.
+    #[arg(long, conflicts_with = "accept")]
+    pub dry_run: bool,
+    /// Take it over: the old program has ended.
     #[arg(long)]
     pub accept: bool,
     #[command(flatten)]

@@ -9,8 +9,8 @@ use hindsight::cli::{Cli, Command, DeadLettersCommand, LogFormat, RuleCommand};
 use hindsight::commands::init::{self, Existing, Template};
 use hindsight::commands::rule_inspect::{self, Inspected, Subject};
 use hindsight::commands::{
-    audit, capture, ddl, dead_letters, doctor, dry_run, explain, query, resnapshot, rewind, rule_list, rule_test, run,
-    running, swap, validate,
+    adopt, audit, capture, ddl, dead_letters, doctor, dry_run, explain, query, resnapshot, rewind, rule_list,
+    rule_test, run, running, swap, validate,
 };
 use hindsight::config::{ComponentPlace, Config, defaults};
 use hindsight::document::Faults;
@@ -51,6 +51,7 @@ fn dispatch(command: Command) -> Outcome<()> {
         Command::Rollback(args) => runtime()?.block_on(swap::rollback(&args)),
         Command::Resnapshot(args) => runtime()?.block_on(resnapshot::resnapshot(&args)),
         Command::Rewind(args) => runtime()?.block_on(rewind::rewind(&args)),
+        Command::Adopt(args) => runtime()?.block_on(adopt::adopt(&args)),
         Command::Ddl(args) => runtime()?.block_on(ddl::ddl(&args)),
         Command::Doctor(args) => runtime()?.block_on(doctor::doctor(&args.file.config, args.json.json)),
         Command::DryRun(args) => runtime()?.block_on(dry_run::dry_run(&args)),

@@ -1,5 +1,6 @@
 //! What each command does; `cli` says how it is typed.
 
+pub mod adopt;
 pub mod audit;
 pub mod capture;
 mod captured;

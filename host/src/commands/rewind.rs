@@ -62,7 +62,7 @@ pub async fn rewind(args: &cli::Rewind) -> Outcome<()> {
 }
 
 /// `start`, a time, or `PARTITION=OFFSET,…`.
-fn to(text: &str, config: &Config) -> Result<To, String> {
+pub(super) fn to(text: &str, config: &Config) -> Result<To, String> {
     if text == "start" {
         return Ok(To::Start);
     }

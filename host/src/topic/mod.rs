@@ -38,7 +38,7 @@ pub use lane::Lane;
 pub use lane::offset_of;
 pub use letters::LetterLog;
 pub use log::TopicLog;
-pub use offsets::{Committed, NotKept, Offsets};
+pub use offsets::{Committed, NotKept, Offsets, group_offsets};
 pub use rewind::{Target, To, partitions, targets};
 pub use survey::{Finding, State, survey};
 

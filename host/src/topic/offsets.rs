@@ -4,7 +4,7 @@
 //! Kafka keeps the group's offsets from members that were put out, not from one that has lost a partition alone. So they are
 //! written by the polling thread only, between two polls: whoever has been given away is not written by then.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -154,6 +154,19 @@ impl Offsets {
             }
         }
     }
+}
+
+/// The offsets that another group keeps of the topic's partitions.
+///
+/// # Errors
+/// It keeps none, or its broker does not say.
+pub fn group_offsets(settings: &TopicSettings, group: &str, partitions: u32) -> Result<BTreeMap<u32, u64>, TopicError> {
+    let of_group = TopicSettings { pipeline: group.to_owned(), ..settings.clone() };
+    let committed = Offsets::at_rest(&of_group, 0, partitions)?.read()?;
+    if committed.is_empty() {
+        return Err(TopicError::Usage(format!("group {group} keeps no offsets of topic {}", settings.name)));
+    }
+    Ok(committed.into_iter().map(|committed| (committed.partition, committed.offset)).collect())
 }
 
 /// Longer than a session.

@@ -102,6 +102,30 @@ impl Client {
         }
     }
 
+    /// Where each partition ends.
+    #[track_caller]
+    pub fn ends(&self, topic: &str, partitions: u32) -> BTreeMap<u32, u64> {
+        let consumer = self.consumer_of("read_committed");
+        let end = |partition: u32| {
+            let (_, high) = consumer.fetch_watermarks(topic, partition as i32, ANSWER_MAX).expect("a partition's ends");
+            (partition, high as u64)
+        };
+        (0..partitions).map(end).collect()
+    }
+
+    /// Keeps offsets as a group of this name, which nobody is a member of.
+    #[track_caller]
+    pub fn keep_offsets(&self, group: &str, topic: &str, offsets: &BTreeMap<u32, u64>) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address()).set("group.id", group);
+        let consumer: BaseConsumer = config.create().expect("make a consumer");
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(topic, *partition as i32, Offset::Offset(*offset as i64)).expect("an offset");
+        }
+        consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).expect("the offsets are kept");
+    }
+
     /// What a group keeps of each partition that it keeps anything of: the offset, and the text beside it.
     #[track_caller]
     pub fn group_offsets(&self, group: &str, topic: &str, partitions: u32) -> BTreeMap<u32, (u64, String)> {

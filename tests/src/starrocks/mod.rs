@@ -104,6 +104,34 @@ impl Cluster {
         self.select("source_id", table).iter().map(|row| number(&row[0])).collect()
     }
 
+    /// Rows by `INSERT … VALUES`, in the columns' order.
+    #[track_caller]
+    pub fn insert(&self, table: &Table, values: &str) {
+        let columns = "source_id, owner_id, effective_start_ts, asset_info, effective_end_ts, is_current, op_type";
+        let sql = format!("INSERT INTO {} ({columns}) VALUES {values}", table.name);
+        self.stand.insert(DATABASE, &sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
+    }
+
+    /// The table of `scd2-by-owner`, written as another program does.
+    #[track_caller]
+    pub fn write(&self, table: &Table, rows: &HistoryTable) {
+        let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
+        let row = |(key, row): (&HistoryKey, &HistoryRow)| {
+            format!(
+                "({}, {}, {}, {}, {}, {}, '{}')",
+                key.source_id,
+                key.owner_id,
+                quoted(&wall_clock::text(key.start_us)),
+                row.info.as_deref().map_or("NULL".into(), quoted),
+                row.end_us.map_or("NULL".into(), |end| quoted(&wall_clock::text(end))),
+                row.is_current,
+                row.op_type
+            )
+        };
+        let rows: Vec<String> = rows.iter().map(row).collect();
+        rows.chunks(500).for_each(|rows| self.insert(table, &rows.join(", ")));
+    }
+
     /// The table of `count-changes`.
     #[track_caller]
     pub fn counts(&self, table: &Table) -> CountTable {

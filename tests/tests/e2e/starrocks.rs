@@ -1,5 +1,6 @@
 //! From a real server through a real broker into the stand-in of StarRocks: the table is the oracle's, whatever falls.
 
+mod adopt;
 mod apply;
 mod direct;
 mod faults;

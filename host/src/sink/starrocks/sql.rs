@@ -318,7 +318,8 @@ fn push(rows: &mut Rows, told: &Told, field: &Field) -> Option<()> {
     Some(())
 }
 
-pub(super) fn told(row: &Row, column: &str) -> String {
+/// A cell of an answer; empty where it is NULL, or there is no such column.
+pub fn told(row: &Row, column: &str) -> String {
     optional(row, column).unwrap_or_default()
 }
 

@@ -26,7 +26,7 @@ use crate::civil::Zone;
 use crate::event::{Batch, Position};
 pub use connect::{Server, Tls, Unusable};
 pub use gtid_set::GtidSet;
-pub use position::{Place, read_again};
+pub use position::{Place, behind, read_again};
 pub use session::Claim;
 use session::{Connect, Session};
 use snapshot::filter::Filter;

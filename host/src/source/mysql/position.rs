@@ -33,6 +33,11 @@ pub fn read_again(position: &Position, table: &str) -> Result<Position, String> 
     Ok(Position::from(&place))
 }
 
+/// Behind these transactions, and nothing else.
+pub fn behind(gtids: GtidSet) -> Position {
+    Position::from(&Place { gtids, ..Place::default() })
+}
+
 /// The form's version.
 const FORMAT: &str = "mysql/1";
 
