@@ -165,6 +165,12 @@ impl Cluster {
                     None => {
                         debug!(label, "a frontend does not know the last load: the leader is asked");
                         if let Err(error) = self.go_to_leader().await {
+                            if matches!(error, SqlError::Refused { .. }) && waiting.has_lasted(REFUSED_MAX) {
+                                return Err(SinkError::Stop(format!(
+                                    "the load {label} is not known to a frontend any more, and which one leads is not told: {error}. Give \
+                                     the user the right to see the frontends (GRANT OPERATE ON SYSTEM), or raise label_keep_max_num"
+                                )));
+                            }
                             waiting.again(|| format!("the leader is not reached: {error}")).await;
                             continue;
                         }

@@ -1,7 +1,7 @@
 //! The sink: what it loads, in which order, and what it does with every outcome.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use tracing::{debug, warn};
@@ -145,7 +145,8 @@ impl StarRocks {
     /// # Errors
     /// Nothing of it is there and nothing will be, unless another process has the lane: then nothing more is sent.
     async fn load(&mut self, mut what: What, body: Bytes) -> Result<(), SinkError> {
-        let mut waiting = Waiting::new();
+        // Since when the server takes loads, and not this one.
+        let (mut waiting, mut refused) = (Waiting::new(), None::<Instant>);
         loop {
             let label = self.settings.labels.next(self.mark.n + 1);
             let loader = self.loader(&what);
@@ -154,6 +155,7 @@ impl StarRocks {
                 Reply::Stop(why) => return Err(SinkError::Stop(format!("a load is not begun: {why}"))),
                 // Nothing is sent under this label, whatever became of it.
                 reply => {
+                    refused = None;
                     end(loader, &label).await;
                     waiting.again(|| format!("a load is not begun: {reply:?}")).await;
                     continue;
@@ -186,6 +188,7 @@ impl StarRocks {
                 Outcome::NotApplied(why) => why,
                 Outcome::NotNow(why) => {
                     waiting.longer();
+                    refused = None;
                     why
                 }
                 Outcome::Rejected(rejection) => {
@@ -202,7 +205,7 @@ impl StarRocks {
                 },
                 Outcome::Stop(why) => return Err(SinkError::Stop(why)),
             };
-            if waiting.has_lasted(REFUSED_MAX) {
+            if refused.get_or_insert_with(Instant::now).elapsed() > REFUSED_MAX {
                 return Err(SinkError::Stop(format!("a load is refused again and again, the last time because {why}")));
             }
             waiting.again(|| format!("a load is not there and is made again: {why}")).await;
