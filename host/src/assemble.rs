@@ -422,9 +422,9 @@ fn start_of(checkpoint: Option<Checkpoint>, config: &Config, identity: &str) -> 
             config.sink.place(),
             checkpoint.source,
             identity,
-            match config.sink.kind {
-                SinkKind::Sqlite { .. } => "file",
-                SinkKind::StarRocks(_) => "table",
+            match &config.sink.kind {
+                SinkKind::Sqlite { path } => path.display().to_string(),
+                SinkKind::StarRocks(_) => "table".into(),
             },
         ))),
         checkpoint => Ok(checkpoint.map(|checkpoint| checkpoint.position)),

@@ -87,7 +87,11 @@ fn read(mut source: Box<dyn Source>, mut asked: Option<mpsc::Receiver<()>>) -> m
             {
                 break;
             }
-            let next = source.next().await;
+            // Whoever waits no more has the source end: one that connects again by itself would be in the way of the next one.
+            let next = tokio::select! {
+                next = source.next() => next,
+                () = sender.closed() => break,
+            };
             let last = !matches!(next, Ok(Some(_)));
             if sender.send(next).await.is_err() || last {
                 break;

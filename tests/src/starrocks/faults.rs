@@ -53,6 +53,7 @@ pub fn faults() -> Vec<(&'static str, Fault, Then)> {
         ("be.load", Fault::QuotaExceeded, Stops),
         ("be.load", Fault::RefuseBeforeBody { message: None }, GoesOn),
         ("be.load", Fault::NeverContinue, GoesOn),
+        ("be.load", Fault::ProxyBuffers { delay_ms: Some(100) }, GoesOn),
         ("be.load", Fault::TxnNotExists, GoesOn),
         ("be.load", Fault::TxnInProcessing, GoesOn),
         ("be.load", Fault::ErrorMidBody { status: 500, after_bytes: 100 }, GoesOn),

@@ -47,12 +47,17 @@ impl Cluster {
 
     /// A table that is not made yet. `more`: lines of its `[sink]`.
     pub fn table(&self, more: &str) -> Table {
+        self.table_at(&self.stand.ports().mysql, more)
+    }
+
+    /// The same that is read at these ports, in turn.
+    pub fn table_at(&self, mysql: &[u16], more: &str) -> Table {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (name, pipeline) = (format!("history_{number}"), format!("to-starrocks-{}-{number}", std::process::id()));
         let ports = self.stand.ports();
         let fe: Vec<String> = ports.fe.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
-        let mysql: Vec<String> = ports.mysql.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let mysql: Vec<String> = mysql.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let interval = if more.contains("interval") { "" } else { "interval = \"20ms\"\n" };
         let sink = format!(
             "kind = \"starrocks\"\nfe = {fe:?}\nmysql = {mysql:?}\ndatabase = {DATABASE:?}\ntable = {name:?}\n{interval}{more}"

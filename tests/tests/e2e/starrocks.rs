@@ -7,6 +7,7 @@ mod faults;
 mod kills;
 mod labels;
 mod set_aside;
+mod visible;
 
 use hindsight_tests::generator::{Load, Transaction};
 use hindsight_tests::live::{Live, Running};
