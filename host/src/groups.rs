@@ -37,6 +37,11 @@ pub enum Moved {
 }
 
 impl Moved {
+    /// Of what [`Moved::side`] says; none of anything else.
+    pub fn of_side(side: Option<&str>) -> Option<Self> {
+        [Moved::Stays, Moved::Leaves, Moved::Arrives].into_iter().find(|moved| moved.side() == side)
+    }
+
     /// The value of the header `hindsight.move`; none where nothing moves.
     pub fn side(self) -> Option<&'static str> {
         match self {

@@ -55,7 +55,7 @@ pub async fn open_whole(config: &Config, starrocks: &StarRocksConfig, identity: 
         // Each load, and the mark before it.
         labels_needed: labels_needed(starrocks, 2),
     };
-    let progress = InTable::new(Cluster::new(door(starrocks)), &with_frontends(&settings.target), &config.name);
+    let progress = InTable::new(Cluster::new(door(starrocks)), &settings.target, &config.name);
     let sink = StarRocks::open(settings, Box::new(progress)).await;
     sink.map_err(|error| Failure::sink(error, false))
 }
@@ -67,13 +67,6 @@ fn labels_needed(starrocks: &StarRocksConfig, lanes: u32) -> u64 {
         interval => interval.as_secs_f64().recip().min(LOADS_A_SECOND),
     };
     (a_second * f64::from(lanes) * AWAY.as_secs_f64()) as u64
-}
-
-/// Redirects may lead to the hosts that the configuration names.
-fn with_frontends(target: &Target) -> Target {
-    let mut target = target.clone();
-    target.access.hosts.extend(target.frontends.iter().map(|at| at.host.clone()));
-    target
 }
 
 /// The cluster's MySQL ports.
@@ -89,8 +82,7 @@ pub fn door(starrocks: &StarRocksConfig) -> Door {
 
 /// What a pipeline has set aside.
 pub fn letters(config: &Config, starrocks: &StarRocksConfig) -> StarRocksLetters {
-    let target = with_frontends(&target(config, starrocks));
-    StarRocksLetters::new(Cluster::new(door(starrocks)), &target, &config.name)
+    StarRocksLetters::new(Cluster::new(door(starrocks)), &target(config, starrocks), &config.name)
 }
 
 /// Loads into the history table, by whoever only looks.
@@ -100,9 +92,11 @@ pub fn loader(config: &Config, starrocks: &StarRocksConfig) -> Loader {
 
 fn target(config: &Config, starrocks: &StarRocksConfig) -> Target {
     let StarRocksConfig { frontends, user, password, redirect_host, .. } = starrocks;
+    // Redirects may lead to the hosts that the configuration names; whoever asks for more knows the cluster's own too.
+    let hosts = frontends.iter().map(|at| at.host.clone()).collect();
     Target {
         frontends: frontends.clone(),
-        access: Access::new(user, password, Vec::new(), redirect_host.clone()),
+        access: Access::new(user, password, hosts, redirect_host.clone()),
         database: starrocks.database.clone(),
         table: config.sink.table.clone(),
         compression: starrocks.compression,

@@ -40,7 +40,7 @@ impl Batches {
             Reading::Ahead => (None, Duration::ZERO, read_ahead(source)),
             Reading::Between(interval) => {
                 let (ask, asked) = mpsc::channel(1);
-                (Some(ask), interval, read_when_asked(source, asked))
+                (Some(ask), interval, read(source, Some(asked)))
             }
         };
         Batches { read, ask, has_asked: false, interval, not_before: None }
@@ -73,11 +73,7 @@ pub(crate) fn read_ahead(source: Box<dyn Source>) -> mpsc::Receiver<Next> {
     read(source, None)
 }
 
-/// The same, one batch each time it is asked for.
-fn read_when_asked(source: Box<dyn Source>, asked: mpsc::Receiver<()>) -> mpsc::Receiver<Next> {
-    read(source, Some(asked))
-}
-
+/// `asked`: one batch each time.
 fn read(mut source: Box<dyn Source>, mut asked: Option<mpsc::Receiver<()>>) -> mpsc::Receiver<Next> {
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     tokio::spawn(async move {

@@ -267,8 +267,7 @@ pub(super) fn kept(row: &SqlRow<'_>) -> rusqlite::Result<Kept> {
     let op = text("op")?;
     let op = Op::ALL.into_iter().find(|known| known.letter().to_string() == op).ok_or_else(|| unknown("op", op))?;
     let side: Option<String> = row.get("side")?;
-    let moved = [Moved::Stays, Moved::Leaves, Moved::Arrives].into_iter().find(|moved| moved.side() == side.as_deref());
-    let moved = moved.ok_or_else(|| unknown("side", side.unwrap_or_default()))?;
+    let moved = Moved::of_side(side.as_deref()).ok_or_else(|| unknown("side", side.unwrap_or_default()))?;
     let letter = DeadLetter {
         entity: row.get("entity")?,
         entity_key: text("entity_key")?.into(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mysql_async::Row;
 use tracing::{debug, warn};
 
+use super::ddl;
 use super::http::Address;
 use super::rows::TableColumn;
 use super::sql::{self, Login, Session, SqlError};
@@ -125,6 +126,27 @@ impl Cluster {
         }
         let rows = self.once(&described).await?;
         sql::columns(&rows).map(Some).map_err(|why| SinkError::Unfit(format!("table {name} in StarRocks: {why}")))
+    }
+
+    /// The columns of the table that takes this history's rows, in the history's order.
+    ///
+    /// # Errors
+    /// As [`Cluster::table`]; it is not there, or does not take them.
+    pub async fn history_columns(
+        &mut self,
+        table: &str,
+        history: &HistorySchema,
+        sequence: Option<&str>,
+    ) -> Result<Vec<TableColumn>, SinkError> {
+        let (columns, key) = self.table(table).await?.ok_or_else(|| {
+            SinkError::Unfit(format!("there is no table {table}: make it with what `hindsight ddl` prints"))
+        })?;
+        ddl::compare(history, &columns, &key, sequence).map_err(|differences| {
+            SinkError::OtherTable(format!(
+                "the table {table} in StarRocks is not the one that the rule writes:\n  {}\n`hindsight ddl` prints the one that is",
+                differences.join("\n  ")
+            ))
+        })
     }
 
     /// The hosts of the cluster's own servers, as far as this user is told.

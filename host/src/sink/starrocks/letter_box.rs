@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hyper::body::Bytes;
 use mysql_async::Row;
 use serde_json::{Value, json};
 use tracing::info;
@@ -13,7 +14,7 @@ use tracing::info;
 use super::attempt::Outcome;
 use super::cluster::Cluster;
 use super::labels::Labels;
-use super::letters::{COLUMNS, TABLE};
+use super::letters::{self, COLUMNS, TABLE};
 use super::load::{Loader, Target};
 use super::reply::Reply;
 use super::rows::RowWriter;
@@ -62,7 +63,8 @@ impl StarRocksLetters {
 
     fn mine(&self) -> String {
         let pattern = format!("{}/%", self.pipeline.replace('_', "\\_"));
-        format!("pipeline LIKE {}", sql::text(&pattern))
+        // Without a topic it has no lanes.
+        format!("(pipeline = {} OR pipeline LIKE {})", sql::text(&self.pipeline), sql::text(&pattern))
     }
 
     async fn select(&mut self, columns: &str, which: &str) -> Result<Vec<Row>, SinkError> {
@@ -76,7 +78,7 @@ impl StarRocksLetters {
     }
 
     /// Loads a body that may be loaded twice.
-    async fn load(&mut self, body: String) -> Result<(), SinkError> {
+    async fn load(&mut self, body: Bytes) -> Result<(), SinkError> {
         let mut why = String::new();
         for _ in 0..TRIES_MAX {
             let label = self.next_label();
@@ -87,7 +89,7 @@ impl StarRocksLetters {
                     continue;
                 }
             }
-            match self.letters.send(&label, body.clone().into()).await {
+            match self.letters.send(&label, body.clone()).await {
                 Outcome::Applied => return Ok(()),
                 outcome => why = format!("{outcome:?}"),
             }
@@ -101,9 +103,7 @@ impl StarRocksLetters {
     }
 
     async fn forget(&mut self, lane: &str, numbers: &[i64]) -> Result<(), SinkError> {
-        let key = |n: &i64| json!({ "pipeline": lane, "n": n, "__op": 1 });
-        let body = Value::from(numbers.iter().map(key).collect::<Vec<_>>());
-        self.load(body.to_string()).await
+        self.load(letters::deletes(lane, numbers)).await
     }
 
     /// The letters of these numbers, which have to be there.
@@ -207,15 +207,8 @@ impl LetterBox for StarRocksLetters {
     }
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
-        let (table, sequence) = (self.table.clone(), self.sequence.clone());
-        let found = self.cluster.table(&table).await?;
-        let (columns, key) = found.ok_or_else(|| SinkError::Unfit(format!("there is no table {table}")))?;
-        let columns = ddl::compare(history, &columns, &key, sequence.as_deref()).map_err(|differences| {
-            SinkError::OtherTable(format!(
-                "the table {table} is not the one that the rule writes: {}",
-                differences.join("; ")
-            ))
-        })?;
+        let sequence = self.sequence.clone();
+        let columns = self.cluster.history_columns(&self.table, history, sequence.as_deref()).await?;
         self.prepared = Some((history.clone(), RowWriter::new(history, &columns, sequence.as_deref())));
         Ok(())
     }
@@ -227,9 +220,13 @@ impl LetterBox for StarRocksLetters {
 
     async fn settle(&mut self, settled: &Settled<'_>) -> Result<(), SinkError> {
         let Settled { lane, letters, upserts, deletes } = settled;
+        let has_rows = !upserts.is_empty() || !deletes.is_empty();
+        if letters.is_empty() && !has_rows {
+            return Ok(());
+        }
         let kept = self.these(lane, letters).await?;
-        if upserts.is_empty() && deletes.is_empty() {
-            return if letters.is_empty() { Ok(()) } else { self.forget(lane, letters).await };
+        if !has_rows {
+            return self.forget(lane, letters).await;
         }
         let sequence = self.newest(upserts).await?;
         let (_, writer) = self.prepared.as_ref().expect("prepare comes before rows");
@@ -242,7 +239,7 @@ impl LetterBox for StarRocksLetters {
             reply => return Err(SinkError::Stop(format!("nothing was written: a load is not begun ({reply:?})"))),
         }
         let marked: Vec<Value> = kept.iter().map(|kept| object(kept, Some(&label))).collect();
-        self.load(Value::from(marked).to_string()).await?;
+        self.load(Value::from(marked).to_string().into()).await?;
         crash::point("letter-box.marked");
         match self.rows.send(&label, body.into()).await {
             Outcome::Applied => {}
@@ -286,7 +283,7 @@ fn kept(row: &Row) -> Result<Kept, SinkError> {
     };
     let op = Op::ALL.into_iter().find(|known| known.letter().to_string() == text("op"));
     let side = sql::optional(row, "side");
-    let moved = [Moved::Stays, Moved::Leaves, Moved::Arrives].into_iter().find(|moved| moved.side() == side.as_deref());
+    let moved = Moved::of_side(side.as_deref());
     let letter = DeadLetter {
         entity: sql::optional(row, "entity"),
         entity_key: text("entity_key").into(),

@@ -112,7 +112,7 @@ impl Letters {
         cluster: &mut Cluster,
         shows: Option<&str>,
         first: u64,
-    ) -> Result<Vec<u64>, SinkError> {
+    ) -> Result<Vec<i64>, SinkError> {
         let question = format!("SELECT n FROM {TABLE} WHERE pipeline = {} AND n >= {first}", sql::text(&self.lane));
         let rows = cluster.where_shown(shows, &question).await?;
         Ok(rows.iter().filter_map(|row| sql::told(row, "n").parse().ok()).collect())
@@ -143,12 +143,12 @@ impl Letters {
         }
         Ok(Value::from(body).to_string().into())
     }
+}
 
-    /// A load's body that takes letters away.
-    pub fn deletes(&self, numbers: &[u64]) -> Bytes {
-        let key = |n: &u64| json!({ "pipeline": self.lane, "n": n, "__op": 1 });
-        Value::from(numbers.iter().map(key).collect::<Vec<_>>()).to_string().into()
-    }
+/// A load's body that takes a lane's letters away.
+pub fn deletes(lane: &str, numbers: &[i64]) -> Bytes {
+    let key = |n: &i64| json!({ "pipeline": lane, "n": n, "__op": 1 });
+    Value::from(numbers.iter().map(key).collect::<Vec<_>>()).to_string().into()
 }
 
 /// The statement that makes the table.

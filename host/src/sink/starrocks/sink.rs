@@ -9,10 +9,8 @@ use tracing::{debug, warn};
 use super::attempt::Outcome;
 use super::cache::{self, Cache};
 use super::cluster::{Cluster, Door, Waiting};
-use super::ddl;
-use super::http::Access;
 use super::labels::Labels;
-use super::letters::Letters;
+use super::letters::{self, Letters};
 use super::load::{Loader, Target};
 use super::progress::{Intent, MOVES_MAX, Mark, Progress};
 use super::recovery::{Became, Redo};
@@ -83,10 +81,7 @@ impl StarRocks {
     /// [`SinkError::Unfit`]: no frontend is there, or none takes the login.
     pub async fn open(mut settings: Settings, progress: Box<dyn Progress>) -> Result<Self, SinkError> {
         let mut cluster = Cluster::new(settings.door.clone());
-        let access: &mut Access = &mut settings.target.access;
-        access.hosts.extend(cluster.hosts().await);
-        // Those that the configuration names are known all the same.
-        access.hosts.extend(settings.target.frontends.iter().map(|at| at.host.clone()));
+        settings.target.access.hosts.extend(cluster.hosts().await);
         let rows = Loader::new(settings.target.clone());
         let letters = Letters::new(&settings.target, &settings.lane);
         let cache = Cache::new((CACHE_BYTES / settings.lanes.max(1) as usize).max(CACHE_BYTES_MIN));
@@ -224,7 +219,7 @@ impl StarRocks {
         let Some(first) = self.mark.letters else { return Ok(()) };
         let numbers = self.letters.numbers_from(&mut self.cluster, self.mark.prev.as_deref(), first).await?;
         if !numbers.is_empty() {
-            let body = self.letters.deletes(&numbers);
+            let body = letters::deletes(&self.settings.lane, &numbers);
             self.load(What::Letters, body).await?;
         }
         self.mark.letters = None;
@@ -312,16 +307,7 @@ impl Sink for StarRocks {
 
     async fn prepare(&mut self, history: &HistorySchema) -> Result<(), SinkError> {
         let Settings { table, sequence, .. } = &self.settings;
-        let found = self.cluster.table(table).await?;
-        let (columns, key) = found.ok_or_else(|| {
-            SinkError::Unfit(format!("there is no table {table}: make it with what `hindsight ddl` prints"))
-        })?;
-        let columns = ddl::compare(history, &columns, &key, sequence.as_deref()).map_err(|differences| {
-            SinkError::OtherTable(format!(
-                "the table {table} in StarRocks is not the one that the rule writes:\n  {}\n`hindsight ddl` prints the one that is",
-                differences.join("\n  ")
-            ))
-        })?;
+        let columns = self.cluster.history_columns(table, history, sequence.as_deref()).await?;
         let writer = RowWriter::new(history, &columns, sequence.as_deref());
         let caches = cache::comes_back(history, &columns);
         self.cache.clear();

@@ -148,20 +148,22 @@ pub fn entity_questions(
     keys: &Rows,
     scope: Scope,
 ) -> Vec<(std::ops::Range<usize>, String)> {
-    let starts = (0..keys.len()).step_by(ENTITIES_MAX);
-    let entities = starts.map(|first| first..keys.len().min(first + ENTITIES_MAX));
-    entities.map(|entities| (entities.clone(), select(table, history, keys, entities, scope))).collect()
+    questions(keys).map(|entities| (entities.clone(), select(table, history, keys, entities, scope))).collect()
+}
+
+/// The entities of each question.
+fn questions(keys: &Rows) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let n_entities = keys.len();
+    (0..n_entities).step_by(ENTITIES_MAX).map(move |first| first..n_entities.min(first + ENTITIES_MAX))
 }
 
 /// The questions for the largest value of a column among entities' rows: `newest`, NULL where there is none.
 pub fn newest_questions(table: &str, column: &str, history: &HistorySchema, keys: &Rows) -> Vec<String> {
-    let starts = (0..keys.len()).step_by(ENTITIES_MAX);
-    let entities = starts.map(|first| first..keys.len().min(first + ENTITIES_MAX));
     let question = |entities| {
         let condition = condition(history, keys, entities);
         format!("SELECT MAX({}) AS newest FROM {} WHERE {condition}", quote(column), quote(table))
     };
-    entities.map(question).collect()
+    questions(keys).map(question).collect()
 }
 
 /// Appends an answer's rows, which come in the order of the primary key, to their entities. `found` begins with the offset 0.

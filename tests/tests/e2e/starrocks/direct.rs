@@ -48,6 +48,31 @@ fn follow(place: &Place, variable: &str, point: &str) -> Running {
     place.start(&["run", "--json", "--log-format", "json"], |command| _ = command.env(variable, point))
 }
 
+/// Without a topic a pipeline has no lanes, and its letters are its own all the same.
+#[test]
+fn what_is_set_aside_without_a_topic_is_listed_and_dropped() {
+    let (server, cluster) = (served(), Cluster::start());
+    let table = cluster.table("");
+    let place = Live { name: &table.pipeline, sink: &table.sink, ..Live::of(&server) }.place();
+    cluster.make(&place, |statement| statement.replace("VARCHAR(1020)", "VARCHAR(40)"));
+    server.sql(
+        "INSERT INTO shop.item_assets VALUES (1, 7, REPEAT('x', 41), '2025-01-01 00:00:00'), (2, 8, 'short', '2025-01-01 00:00:00');",
+    );
+    let answer = place.run_to_end();
+    assert_eq!(answer.exit, Some(0), "{}", answer.err);
+    let listed = place.0.hindsight(&["dead-letters", "list", "--json"]);
+    let chains = listed.json();
+    assert_eq!(chains.as_array().map(Vec::len), Some(1), "{}", listed.out);
+    assert_eq!(chains[0]["entity"], "7", "{}", listed.out);
+    // It does not fit now either: it stays, and nothing is taken away.
+    let replayed = place.0.hindsight(&["dead-letters", "replay"]);
+    assert_eq!(replayed.exit, Some(1), "{}", replayed.err);
+    assert_eq!(cluster.n_dead_letters(), 1);
+    let dropped = place.0.hindsight(&["dead-letters", "drop", "--key", "7", "--json"]);
+    assert_eq!(dropped.json()["dropped"], 1, "{}", dropped.err);
+    assert_eq!(cluster.n_dead_letters(), 0);
+}
+
 #[test]
 fn kills_without_a_topic_lose_and_double_nothing() {
     let (server, cluster) = (served(), Cluster::start());
